@@ -1,0 +1,53 @@
+# Every target works on a machine that has CPython 3.11 with pip and venv, and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.locked
+SOURCES := jackstop tests $(wildcard bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up check test soak bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## the environment in .venv, from the locks; redone only when they change
+
+# An install that was interrupted leaves no stamp, and a half-made environment is made anew.
+$(STAMP): requirements-dev.lock
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## the whole system on loopback, with attacks to watch; ARGS="--exit --json FILE" ends after them
+	@$(BIN)/jackstop demo $(ARGS)
+
+up: setup ## the gates, control and the worker, until Ctrl-C
+	@test -e "$${JACKSTOP_HOME:-$$HOME/.jackstop}/jackstop.toml" || $(BIN)/jackstop init
+	@$(BIN)/jackstop up $(ARGS)
+
+check: setup ## format, lint, types and the fast tests, in under a minute
+	@$(BIN)/ruff format --check -q $(SOURCES)
+	@$(BIN)/ruff check -q $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q -m "not slow and not postgres"
+
+test: setup ## the whole suite, in 15 minutes at most
+	@$(BIN)/pytest -q
+
+soak: setup ## the long sizes of the long tests; writes bench/soak.md
+	@$(BIN)/python bench/soak.py $(ARGS)
+
+bench: setup ## side-by-side measurements; each writes its own page in bench/
+	@for each in bench/bench_*.py; do $(BIN)/python $$each || exit 1; done
+
+lock: ## resolve the dependencies anew into the two lock files
+	@$(PYTHON) -m venv .cache/lock
+	@.cache/lock/bin/pip install -qq --disable-pip-version-check uv
+	@.cache/lock/bin/python .ci/lock.py
+
+clean: ## remove what the other targets made
+	@rm -rf $(VENV) .cache .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
