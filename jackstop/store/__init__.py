@@ -1,0 +1,1 @@
+"""State that outlives a process: tables, migrations, the change feed and the audit log."""
