@@ -1,0 +1,1 @@
+"""Virtual keys: their format, their policy, and the acts on them."""
