@@ -1,0 +1,235 @@
+"""Hands out leases: grants what is left, calls back what others hold idle, and says when there is no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from jackstop.clock import US_PER_S, Clock
+from jackstop.control.protocol import Granted, Message, Need, Recall, Returned
+from jackstop.control.scribe import Scribe
+from jackstop.keys.policy import LimitRow
+from jackstop.ledger import leases as ledger
+from jackstop.ledger.slices import Concurrency, Gauge, Rate, limit_of
+from jackstop.settings import Settings
+from jackstop.store.feed import Feed
+
+RECALL_TIMEOUT_S = 0.15
+
+
+class Peer(Protocol):
+    """A gate process that is connected."""
+
+    instance: str
+
+    def send(self, message: Message) -> None: ...
+
+
+class Lender:
+    """Answers Need and Returned. One question per limit and window at a time, so that recalls do not cross."""
+
+    def __init__(self, scribe: Scribe, feed: Feed, settings: Settings, clock: Clock) -> None:
+        self._scribe = scribe
+        self._feed = feed
+        self._settings = settings
+        self._clock = clock
+        self.peers: dict[str, Peer] = {}
+        self.unresolved: set[str] = set()
+        self.frozen = False
+        self.latest_us = 0
+        self._limits: dict[int, LimitRow] = {}
+        self._pools: dict[int, Gauge] = {}
+        self._shares: dict[int, dict[str, int]] = {}
+        self._locks: dict[tuple[int, int], tuple[asyncio.Lock, int]] = {}
+        self._recalls: dict[int, asyncio.Future[Returned]] = {}
+        self._numbers = count(1)
+
+    # -- limits and gauges --------------------------------------------------------------------------------------
+
+    def know(self, row: LimitRow) -> None:
+        """Follow a limit's row, once it matters here. A rate or concurrency starts whole, less what gates hold."""
+        old = self._limits.get(row.id)
+        self._limits[row.id] = row
+        if row.kind not in ("rate", "concurrency"):
+            return
+        pool = self._pools.get(row.id)
+        if pool is None or old is None:
+            pool = self._pools[row.id] = limit_of(row)  # type: ignore[assignment]
+            assert isinstance(pool, (Rate, Concurrency))  # noqa: S101 -- by the kinds above
+            level = pool.price * row.amount if isinstance(pool, Rate) else 0
+            pool.grow(row.amount - sum(self._shares.get(row.id, {}).values()), level, self._clock.now_us())
+        else:
+            pool.share += row.amount - old.amount
+            pool.row = row
+
+    def follow(self, row: LimitRow) -> None:
+        """A limit changed; only those already asked for are known here."""
+        if row.id in self._limits:
+            self.know(row)
+
+    def adopt_shares(self, instance: str, shares: list[tuple[int, int]]) -> None:
+        """A gate came (back): what it holds of rates and concurrency is its word."""
+        self.drop_shares(instance)
+        for limit_id, share in shares:
+            self._shares.setdefault(limit_id, {})[instance] = share
+            pool = self._pools.get(limit_id)
+            if pool is not None:
+                pool.share -= share
+
+    def drop_shares(self, instance: str) -> None:
+        """A gate is dead: its shares are free again, its part of a rate's bucket empty."""
+        for limit_id, holders in self._shares.items():
+            share = holders.pop(instance, 0)
+            if share and limit_id in self._pools:
+                self._pools[limit_id].share += share
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    async def need(self, peer: Peer, message: Need) -> None:
+        """Answer one Need with one Granted."""
+        row = self._limits.get(message.limit_id) or await self._look_up(message.limit_id)
+        if row is None or row.deleted:
+            peer.send(Granted(message.limit_id, message.window_us, 0, 0, exhausted=True, unknown=True))
+        elif row.kind in ("rate", "concurrency"):
+            await self._one_at_a_time((row.id, 0), lambda: self._need_gauge(peer, row))
+        else:
+            await self._one_at_a_time((row.id, message.window_us), lambda: self._need_budget(peer, row, message))
+
+    async def _look_up(self, limit_id: int) -> LimitRow | None:
+        row = await self._scribe.do(lambda conn: self._feed.limit(conn, limit_id))
+        if row is not None and limit_id not in self._limits:
+            self.know(row)
+        return self._limits.get(limit_id)
+
+    async def _one_at_a_time(self, name: tuple[int, int], act: Callable[[], Awaitable[None]]) -> None:
+        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
+        self._locks[name] = (lock, users + 1)
+        try:
+            async with lock:
+                await act()
+        finally:
+            lock, users = self._locks[name]
+            if users == 1:
+                del self._locks[name]
+            else:
+                self._locks[name] = (lock, users - 1)
+
+    async def _need_budget(self, peer: Peer, row: LimitRow, message: Need) -> None:
+        granted = await self._grant(peer, row, message, final=False)
+        unknown = granted.frozen
+        if granted.lacking and granted.holders:
+            silent = await self._recall(row, message.window_us, granted.lacking, granted.holders, peer.instance)
+            granted = await self._grant(peer, row, message, final=True)
+            unknown = granted.frozen or silent
+        exhausted = bool(granted.lacking)
+        peer.send(
+            Granted(
+                row.id,
+                message.window_us,
+                granted.lease_id,
+                granted.amount,
+                exhausted=exhausted,
+                unknown=exhausted and unknown,
+                over=granted.over,
+            )
+        )
+
+    async def _grant(self, peer: Peer, row: LimitRow, message: Need, *, final: bool) -> ledger.Grant:
+        # A window that was once seen to be over stays so, whatever the clock says later.
+        self.latest_us = max(self.latest_us, self._clock.now_us())
+        opening = ledger.Opening(self.latest_us, self._settings.ledger.outage_window_s * US_PER_S, frozen=self.frozen)
+
+        def act(conn: Connection) -> ledger.Grant:
+            return ledger.grant(
+                conn,
+                row.id,
+                message.window_us,
+                peer.instance,
+                need=message.amount,
+                want=message.want,
+                processes=max(1, len(self.peers)),
+                observed=row.mode == "observe",
+                opening=opening,
+                final=final,
+            )
+
+        return await self._scribe.do(act)
+
+    async def _recall(
+        self, row: LimitRow, window_us: int, amount: int, holders: tuple[str, ...], asker: str
+    ) -> bool:
+        """Ask the holders for `amount`; whether one of them stayed silent."""
+        silent = False
+        answers = []
+        for instance in holders:
+            if instance == asker:
+                continue
+            holder = self.peers.get(instance)
+            if holder is None:
+                silent = True
+                continue
+            answers.append(self._ask_back(holder, row.id, window_us, amount))
+        for answered in await asyncio.gather(*answers):
+            silent = silent or answered is None
+        return silent
+
+    async def _ask_back(self, holder: Peer, limit_id: int, window_us: int, amount: int) -> Returned | None:
+        number = next(self._numbers)
+        future: asyncio.Future[Returned] = asyncio.get_running_loop().create_future()
+        self._recalls[number] = future
+        holder.send(Recall(limit_id, window_us, amount, number))
+        try:
+            return await asyncio.wait_for(future, RECALL_TIMEOUT_S)
+        except TimeoutError:
+            return None
+        finally:
+            del self._recalls[number]
+
+    async def returned(self, peer: Peer, message: Returned) -> None:
+        """Take back what a gate gave, then tell whoever recalled it."""
+        pool = self._pools.get(message.limit_id)
+        if pool is not None:
+            holders = self._shares.setdefault(message.limit_id, {})
+            given = min(message.amount, holders.get(peer.instance, 0))
+            holders[peer.instance] = holders.get(peer.instance, 0) - given
+            pool.grow(given, message.level, self._clock.now_us())
+        elif message.amount:
+            await self._scribe.do(lambda conn: ledger.change(conn, message.lease_id, total=-message.amount))
+        waiting = self._recalls.get(message.recall_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    async def _need_gauge(self, peer: Peer, row: LimitRow) -> None:
+        pool = self._pools[row.id]
+        if self.unresolved:
+            peer.send(Granted(row.id, 0, 0, 0, exhausted=True, unknown=True))
+            return
+        silent = False
+        if not self._worth_giving(pool):
+            holders = tuple(instance for instance, share in self._shares.get(row.id, {}).items() if share)
+            silent = await self._recall(row, 0, 1, holders, peer.instance)
+        amount, level = self._part_with(pool)
+        if amount:
+            held = self._shares.setdefault(row.id, {})
+            held[peer.instance] = held.get(peer.instance, 0) + amount
+        peer.send(Granted(row.id, 0, 0, amount, exhausted=True, unknown=silent and not amount, level=level))
+
+    def _worth_giving(self, pool: Gauge) -> bool:
+        return pool.share > 0 and (isinstance(pool, Concurrency) or pool.has(self._clock.now_us()))
+
+    def _part_with(self, pool: Gauge) -> tuple[int, int]:
+        """Everything that nobody holds; a share whose bucket is empty is still a share that refills."""
+        if isinstance(pool, Rate):
+            pool.refill(self._clock.now_us())
+            share, level = max(0, pool.share), pool.level
+            pool.share -= share
+            pool.level = 0
+            return share, level
+        share = max(0, pool.share)
+        pool.share -= share
+        return share, 0
+

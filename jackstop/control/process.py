@@ -1,0 +1,335 @@
+"""The control process: opens the store, follows the journals, serves the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import shutil
+import signal
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import uvloop
+from sqlalchemy import Connection, insert, select, update
+
+from jackstop.clock import Clock, SystemClock, iso
+from jackstop.control import commands
+from jackstop.control.client import lock, socket_path
+from jackstop.control.clockwatch import ClockWatch
+from jackstop.control.lender import Lender
+from jackstop.control.protocol import Command, Hello, Reply
+from jackstop.control.scribe import Scribe
+from jackstop.control.sessions import HEARTBEAT_MS, Sessions
+from jackstop.errors import UserError
+from jackstop.events.positions import LAKE_COMMANDS
+from jackstop.gate.journal import START, Position, Reader, claim
+from jackstop.ledger.booking import Tail, charges
+from jackstop.ledger.leases import reconcile
+from jackstop.settings import Home, Settings, load
+from jackstop.store.engine import Store, open_store
+from jackstop.store.feed import Feed, follow_settings
+from jackstop.store.tables import instances
+from jackstop.vault.credentials import fingerprint_key, load_pepper
+from jackstop.vault.kek import open_vault
+
+BOOK_INTERVAL_S = 0.05
+RECOVER_INTERVAL_S = 0.25
+CLOCK_INTERVAL_S = 1.0
+TIDY_INTERVAL_S = 5.0
+FLUSH_TIMEOUT_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Control:
+    """One node's control. Everything that touches the store runs in the scribe's thread."""
+
+    def __init__(self, home: Home, settings: Settings, store: Store, clock: Clock) -> None:
+        self.home = home
+        self.settings = settings
+        self.store = store
+        self.clock = clock
+        self.vault = open_vault(settings, home)
+        self.scribe = Scribe(store)
+        self.feed = Feed(self.vault, settings)
+        self.lender = Lender(self.scribe, self.feed, settings, clock)
+        self.sessions = Sessions(self.scribe, self.feed, self.lender, clock, self._attach, self._run_command)
+        self.watch = ClockWatch(clock)
+        self._tails: dict[str, Tail] = {}
+        self._flush_asked = asyncio.Event()
+
+    # -- start and end ------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """What must be done before anyone is served: migrations, secrets, the clock, dead instances."""
+        self.store.migrate()
+        follow_settings(self.store, self.settings)
+        with self.store.begin() as conn:
+            pepper = load_pepper(conn, self.vault)
+            self.sessions.pepper = pepper
+            self.sessions.fingerprint_key = fingerprint_key(pepper)
+            self.watch.begin(conn)
+            self.lender.frozen = self.watch.frozen
+            self.lender.latest_us = self.watch.seen_us
+            self.lender.unresolved = set(self._living(conn))
+        self.sessions.processes = self.settings.workers
+        self._recover_dead()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        self.scribe.start()
+        await self.scribe.alone(self.prepare)
+        with suppress(FileNotFoundError):
+            self.home.control_socket.unlink()
+        with socket_path(self.home) as path:
+            server = await asyncio.start_unix_server(self.sessions.serve, path, limit=1 << 20)
+        self.home.control_socket.chmod(0o600)
+        log.info("control serves %s", self.home.control_socket)
+        chores = [
+            asyncio.create_task(self._every(BOOK_INTERVAL_S, self._book_all)),
+            asyncio.create_task(self._every(RECOVER_INTERVAL_S, self._recover)),
+            asyncio.create_task(self._every(HEARTBEAT_MS / 1000, self._beat)),
+            asyncio.create_task(self._every(CLOCK_INTERVAL_S, self._look_at_clock)),
+            asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
+        ]
+        await stop.wait()
+        server.close()
+        for chore in chores:
+            chore.cancel()
+        for session in list(self.sessions.gates.values()):
+            session.close()
+        await asyncio.gather(*chores, return_exceptions=True)
+        with suppress(FileNotFoundError):
+            self.home.control_socket.unlink()
+        await asyncio.to_thread(self.scribe.stop)
+
+    async def _every(self, seconds: float, act: Any) -> None:
+        while True:
+            try:
+                await act()
+            except Exception:
+                log.exception("control failed at a chore")
+            await asyncio.sleep(seconds)
+
+    async def _beat(self) -> None:
+        self.sessions.beat()
+
+    async def _look_at_clock(self) -> None:
+        await self.scribe.do(self.watch.look)
+        self.lender.frozen = self.watch.frozen
+
+    # -- instances and their journals ---------------------------------------------------------------------------
+
+    def _living(self, conn: Connection) -> list[str]:
+        return list(conn.execute(select(instances.c.id).where(instances.c.state == "live")).scalars())
+
+    async def _attach(self, hello: Hello) -> None:
+        """A gate greets: book its journal to the end that it names, then put right what got lost on the way."""
+        await self.scribe.do(partial(self._enter, hello=hello))
+        await self.scribe.alone(partial(self._book_to, hello.instance, Position(*hello.end)))
+        await self.scribe.do(partial(reconcile, instance=hello.instance))
+        self.lender.unresolved.discard(hello.instance)
+
+    def _enter(self, conn: Connection, hello: Hello) -> None:
+        known = conn.execute(select(instances.c.state).where(instances.c.id == hello.instance)).scalar()
+        if known is None:
+            conn.execute(
+                insert(instances).values(
+                    id=hello.instance,
+                    slot=hello.slot,
+                    pid=hello.pid,
+                    state="live",
+                    started_us=self.clock.now_us(),
+                )
+            )
+        elif known != "live":
+            raise ValueError(f"instance {hello.instance} was given up before")
+
+    def _book_to(self, instance: str, end: Position) -> None:
+        while self._book(instance) and self._tails[instance].position < end:
+            pass
+
+    def _book(self, instance: str) -> int:
+        """Book one batch of one journal; the number of records."""
+        tail = self._tails.get(instance) or Tail(self.home.journal, instance)
+        self._tails[instance] = tail
+        if not tail.behind():
+            return 0
+        try:
+            with self.store.begin() as conn:
+                booked = tail.book(conn, self.store, self.clock)
+        except Exception:
+            del self._tails[instance]
+            raise
+        if booked.gaps:
+            self._loop_soon(self.sessions.publish)
+        return booked.records
+
+    def _loop_soon(self, act: Any) -> None:
+        self.scribe.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(act()))
+
+    async def _book_all(self) -> None:
+        await self.scribe.alone(self.book_all)
+
+    def book_all(self) -> None:
+        """Book what the journals of all connected gates hold by now."""
+        for instance in list(self.sessions.gates):
+            end = Reader(self.home.journal / instance).written()
+            self._book_to(instance, end)
+
+    async def _recover(self) -> None:
+        await self.scribe.alone(self._recover_dead)
+
+    def _recover_dead(self) -> None:
+        """Whoever is neither connected nor holds its journal's lock is dead: settle its affairs."""
+        with self.store.begin() as conn:
+            absent = [instance for instance in self._living(conn) if instance not in self.sessions.gates]
+        for instance in absent:
+            folder = self.home.journal / instance
+            if not folder.exists() or claim(folder, partial(self._bury, instance)):
+                self.lender.unresolved.discard(instance)
+                self._tails.pop(instance, None)
+
+    def _bury(self, instance: str) -> None:
+        tail = Tail(self.home.journal, instance)
+        with self.store.begin() as conn:
+            tail.recover(conn, self.store, self.clock)
+        self.lender.drop_shares(instance)
+        log.info("instance %s is dead; its journal is booked", instance)
+
+    async def _tidy(self) -> None:
+        await self.scribe.alone(self._remove_read_segments)
+
+    def _remove_read_segments(self) -> None:
+        """Delete what is both booked and in the lake; a dead instance's folder goes whole."""
+        with self.store.begin() as conn:
+            rows = conn.execute(select(instances).where(instances.c.state != "gone")).all()
+        for row in rows:
+            folder = self.home.journal / row.id
+            reader = Reader(folder)
+            booked = Position(row.scan_segment, row.scan_offset)
+            laked = Position(row.lake_segment, row.lake_offset)
+            if row.state == "closed" and (laked >= Position(row.segment, row.offset) > START or not folder.exists()):
+                shutil.rmtree(folder, ignore_errors=True)
+                with self.store.begin() as conn:
+                    conn.execute(update(instances).where(instances.c.id == row.id).values(state="gone"))
+                continue
+            for segment in reader.segments():
+                if segment < min(booked, laked).segment:
+                    (folder / f"{segment:08d}.seg").unlink(missing_ok=True)
+
+    # -- commands -----------------------------------------------------------------------------------------------
+
+    async def _run_command(self, command: Command, actor: str) -> Reply:
+        if command.name == "lake wait":
+            return await self._wait_for_flush(command.args)
+        if command.name in LAKE_COMMANDS:
+            act = LAKE_COMMANDS[command.name]
+            return Reply(result=await self.scribe.do(lambda conn: act(conn, command.args)))
+        if command.name == "events flush":
+            return Reply(result={"live": True, "written": await self._flush_lake()})
+        context = commands.Context(self.store, self.vault, self.settings, self.home, self.clock, actor, self)
+        reply = await self.scribe.alone(partial(commands.run, context, command.name, command.args))
+        await self.sessions.publish()
+        return reply
+
+    async def _wait_for_flush(self, args: dict[str, Any]) -> Reply:
+        """The worker's question "is it time": yes when someone asks for a flush, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(float(args["seconds"])):
+                await self._flush_asked.wait()
+        self._flush_asked.clear()
+        return Reply(result=True)
+
+    async def _flush_lake(self) -> bool:
+        """Ask the worker to write all that is booked by now; whether it did in time."""
+        await self._book_all()
+        wanted = await self.scribe.do(_ends)
+        self._flush_asked.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                while not await self.scribe.do(partial(_laked, wanted=wanted)):
+                    await asyncio.sleep(0.02)
+                return True
+        return False
+
+    # -- what commands see of the running system (commands.Live); called in the scribe's thread ---------------------
+
+    def holds(self) -> list[dict[str, Any]]:
+        found = []
+        with self.store.begin() as conn:
+            for instance, tail in self._tails.items():
+                for where, held in tail.holds.items():
+                    found.append(
+                        {
+                            "id": f"{instance}-{where.segment}-{where.offset}",
+                            "instance": instance,
+                            "ts_us": held.ts,
+                            "key_id": held.key,
+                            "provider": held.provider,
+                            "model": held.model,
+                            "credential": held.credential,
+                            "nusd": held.nusd,
+                            "tokens": held.tokens,
+                            "charges": charges(conn, held.on),
+                            "state": "open",
+                            "reason": "",
+                        }
+                    )
+        return found
+
+    def flush(self) -> None:
+        self.book_all()
+
+    def status(self) -> dict[str, Any]:
+        with self.store.begin() as conn:
+            seq = self.store.seq(conn)
+            rows = conn.execute(select(instances).where(instances.c.state == "live")).all()
+        gates = []
+        for row in rows:
+            session = self.sessions.gates.get(row.id)
+            fresh = session is not None and session.seq >= seq
+            gates.append(
+                {"slot": row.slot, "pid": row.pid, "instance": row.id, "fresh": fresh, "seq": session.seq if session else 0}
+            )
+        return {"gates": gates, "seq": seq, "clock_frozen": self.watch.frozen, "now": iso(self.clock.now_us())}
+
+
+def _ends(conn: Connection) -> dict[str, tuple[int, int]]:
+    rows = conn.execute(select(instances).where(instances.c.state != "gone"))
+    return {row.id: (row.segment, row.offset) for row in rows}
+
+
+def _laked(conn: Connection, wanted: dict[str, tuple[int, int]]) -> bool:
+    rows = conn.execute(select(instances).where(instances.c.id.in_(list(wanted)))).all()
+    return all(row.state == "gone" or (row.lake_segment, row.lake_offset) >= wanted[row.id] for row in rows)
+
+
+def main() -> int:
+    """Run control until it is told to stop; the exit status."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    home = Home.from_environment()
+    settings = load(home)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    home.create()
+    with lock(home) as held:
+        if not held:
+            raise UserError(f"another control uses {home.root}", "stop it, or set JACKSTOP_HOME to another folder")
+        store = open_store(settings, home)
+        try:
+            uvloop.run(_run(home, settings, store))
+        finally:
+            store.close()
+    return 0
+
+
+async def _run(home: Home, settings: Settings, store: Store) -> None:
+    await Control(home, settings, store, SystemClock()).run()

@@ -1,0 +1,1 @@
+"""Events: one row per request or log record, in one schema."""

@@ -1,0 +1,1 @@
+"""The gate: the proxy processes that applications call instead of the provider."""

@@ -1,0 +1,101 @@
+"""The gate's connection to control: greeting, rows, leases, heartbeats; tried again for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+
+from jackstop.clock import Clock
+from jackstop.control.client import socket_path
+from jackstop.control.protocol import VERSION, Changes, Frames, Granted, Heartbeat, Hello, Message, Recall, Welcome, frame
+from jackstop.gate.registry import Registry
+from jackstop.ledger.books import Books
+from jackstop.settings import Home
+
+_RETRY_S = 0.1
+_TEND_S = 1.0
+_TICK_S = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class Link:
+    """Keeps one connection to control, and the upkeep that goes with it."""
+
+    def __init__(self, home: Home, instance: str, slot: int, registry: Registry, books: Books, clock: Clock) -> None:
+        self._home = home
+        self._instance = instance
+        self._slot = slot
+        self._registry = registry
+        self._books = books
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._tasks = [
+            asyncio.create_task(self._stay_connected(), name="link"),
+            asyncio.create_task(self._tend(), name="tend"),
+        ]
+
+    async def stop(self) -> None:
+        """End the connection. What is leased stays in the journal for control to read."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _stay_connected(self) -> None:
+        while True:
+            try:
+                await self._converse()
+            except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+                log.info("control is away: %s", error)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _converse(self) -> None:
+        with socket_path(self._home) as path:
+            reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
+        try:
+            writer.write(frame(self._greeting()))
+            frames = Frames()
+            while data := await reader.read(1 << 18):
+                for message in frames.feed(data):
+                    self._handle(message, writer)
+        finally:
+            self._books.disconnected()
+            writer.close()
+
+    def _greeting(self) -> Hello:
+        books = self._books
+        return Hello(VERSION, self._instance, os.getpid(), self._registry.seq, self._slot, books.end, books.shares())
+
+    def _handle(self, message: Message, writer: asyncio.StreamWriter) -> None:
+        if isinstance(message, Granted):
+            self._books.granted(message)
+        elif isinstance(message, Heartbeat):
+            self._registry.heard(self._clock.now_us())
+        elif isinstance(message, Recall):
+            self._books.recalled(message)
+        elif isinstance(message, Changes):
+            self._registry.apply(message.rows, message.seq, more=message.more)
+        elif isinstance(message, Welcome):
+            self._registry.welcome(message.pepper, message.fingerprint_key, message.processes)
+            self._books.connected(lambda outgoing: self._send(writer, outgoing))
+
+    def _send(self, writer: asyncio.StreamWriter, message: Message) -> bool:
+        if writer.is_closing():
+            return False
+        writer.write(frame(message))
+        return True
+
+    async def _tend(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._registry.tick(self._clock.now_us())
+            ticks += 1
+            if ticks * _TICK_S >= _TEND_S:
+                ticks = 0
+                self._books.tend()

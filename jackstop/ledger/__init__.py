@@ -1,0 +1,1 @@
+"""The ledger: limits, leases, holds, prices; the books."""

@@ -1,0 +1,202 @@
+"""Books a gate's journal into the store: each record once, in the transaction that moves the position."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from jackstop.clock import Clock, boot_id
+from jackstop.errors import UserError
+from jackstop.gate.journal import START, Closed, Held, Leased, Opened, Position, Reader, Record, Recorded
+from jackstop.ledger import leases as ledger
+from jackstop.store.engine import Store
+from jackstop.store.tables import findings, gaps, instances, leases, open_holds
+
+BATCH_BYTES = 1 << 20
+
+
+class Booked(NamedTuple):
+    """What one batch did."""
+
+    records: int
+    gaps: int
+
+
+class Tail:
+    """One instance's journal as control follows it: where it is, and which holds are open there."""
+
+    def __init__(self, root: Path, instance: str) -> None:
+        self.instance = instance
+        self.reader = Reader(root / instance)
+        self.position = START
+        self.holds: dict[Position, Held] = {}
+        self.opened: Opened | None = None
+        self.closed = False
+        self._loaded = False
+
+    def behind(self) -> bool:
+        """Whether the journal holds more than has been booked."""
+        return self.reader.written() > self.position
+
+    def _load(self, conn: Connection) -> None:
+        """Go on where an earlier control stopped: holds still open there are read again, not booked again."""
+        row = conn.execute(select(instances).where(instances.c.id == self.instance)).one()
+        booked = max(START, Position(row.segment, row.offset))
+        scan = max(START, Position(row.scan_segment, row.scan_offset))
+        for here, behind, record in self.reader.records(scan):
+            if here >= booked:
+                break
+            self._follow(here, record)
+            self.position = behind
+        self.position = booked
+        self._loaded = True
+
+    def _follow(self, here: Position, record: Record) -> None:
+        if isinstance(record, Held):
+            self.holds[here] = record
+        elif isinstance(record, Recorded) and record.hold is not None:
+            self.holds.pop(Position(*record.hold), None)
+        elif isinstance(record, Opened):
+            self.opened = record
+        elif isinstance(record, Closed):
+            self.closed = True
+
+    def book(self, conn: Connection, store: Store, clock: Clock) -> Booked:
+        """Book at most one batch. The tail's own state is only right if the transaction commits."""
+        if not self._loaded:
+            self._load(conn)
+        booked: Counter[int] = Counter()
+        journaled: Counter[int] = Counter()
+        kept: list[tuple[Position, Held, Recorded]] = []
+        overruns: list[Recorded] = []
+        records = 0
+        for here, behind, record in self.reader.records(self.position, BATCH_BYTES):
+            if isinstance(record, Leased):
+                journaled[record.lease] += record.amount
+            elif isinstance(record, Recorded):
+                booked.update(dict(record.on))
+                held = self.holds.get(Position(*record.hold)) if record.hold else None
+                if record.kept and held is not None and record.hold is not None:
+                    kept.append((Position(*record.hold), held, record))
+                if "overrun" in record.event.markers:
+                    overruns.append(record)
+            self._follow(here, record)
+            self.position = behind
+            records += 1
+        if not records:
+            return Booked(0, 0)
+        for lease_id in {*booked, *journaled}:
+            ledger.change(conn, lease_id, booked=booked[lease_id], journaled=journaled[lease_id])
+        for where, held, recorded in kept:
+            self._keep(conn, where, held, "estimated", recorded.event.cost_nusd or held.nusd)
+        for recorded in overruns:
+            _find_overrun(conn, store, clock, recorded)
+        self._save(conn)
+        return Booked(records, len(overruns))
+
+    def _save(self, conn: Connection) -> None:
+        scan = min(self.holds, default=self.position)
+        conn.execute(
+            update(instances)
+            .where(instances.c.id == self.instance)
+            .values(
+                segment=self.position.segment,
+                offset=self.position.offset,
+                scan_segment=scan.segment,
+                scan_offset=scan.offset,
+                boot_id=self.opened.boot if self.opened else "",
+            )
+        )
+
+    def _keep(self, conn: Connection, where: Position, held: Held, state: str, nusd: int) -> None:
+        conn.execute(
+            insert(open_holds).values(
+                id=f"{self.instance}-{where.segment}-{where.offset}",
+                instance=self.instance,
+                ts_us=held.ts,
+                key_id=held.key,
+                provider=held.provider,
+                model=held.model,
+                credential=held.credential,
+                nusd=nusd,
+                tokens=held.tokens,
+                charges=charges(conn, held.on),
+                state=state,
+            )
+        )
+
+    def recover(self, conn: Connection, store: Store, clock: Clock) -> None:
+        """The process is dead: book to the end, open holds at their maximum, and return or charge the rest."""
+        while self.book(conn, store, clock).records:
+            pass
+        ledger.reconcile(conn, self.instance)
+        for where, held in self.holds.items():
+            for lease_id, amount in held.on:
+                ledger.change(conn, lease_id, booked=amount)
+            self._keep(conn, where, held, "open", held.nusd)
+        lost = not self.closed and (
+            self.reader.written() > self.position or (self.opened is not None and self.opened.boot != boot_id())
+        )
+        if lost:
+            for lease in ledger.charge_rest(conn, self.instance):
+                self._keep_tail(conn, lease, clock)
+        else:
+            ledger.close(conn, self.instance)
+        self.holds.clear()
+        self._save(conn)
+        conn.execute(update(instances).where(instances.c.id == self.instance).values(state="closed"))
+
+    def _keep_tail(self, conn: Connection, lease: Row[Any], clock: Clock) -> None:
+        conn.execute(
+            insert(open_holds).values(
+                id=f"{self.instance}-tail-{lease.id}",
+                instance=self.instance,
+                ts_us=clock.now_us(),
+                key_id="",
+                nusd=lease.leased,
+                charges=charges(conn, [(lease.id, lease.leased)]),
+                state="estimated",
+                reason="the journal lost its tail; the lease is charged whole",
+            )
+        )
+
+
+def charges(conn: Connection, on: list[tuple[int, int]]) -> list[dict[str, int]]:
+    """The limits and windows behind amounts on leases."""
+    found = []
+    for lease_id, amount in on:
+        lease = conn.execute(select(leases).where(leases.c.id == lease_id)).one()
+        found.append({"lease": lease_id, "limit": lease.limit_id, "window": lease.window_us, "amount": amount})
+    return found
+
+
+def _find_overrun(conn: Connection, store: Store, clock: Clock, recorded: Recorded) -> None:
+    """A request cost more than was held: write the finding, and hold its like at the context window from now on."""
+    event = recorded.event
+    try:
+        about = json.loads(event.extra)["overrun"]
+    except (ValueError, KeyError, TypeError):
+        about = {}
+    gap = {
+        "provider": str(about.get("provider", event.provider)),
+        "model": str(about.get("model", event.model)),
+        "feature": str(about.get("feature", "")),
+    }
+    detail = {"hold_nusd": event.hold_nusd, "cost_nusd": event.cost_nusd, "key_id": event.key_id, **gap}
+    conn.execute(insert(findings).values(ts_us=clock.now_us(), kind="overrun", subject=event.key_id, detail=detail))
+    same = [gaps.c[name] == value for name, value in gap.items()]
+    seq = store.next_seq(conn)
+    if conn.execute(update(gaps).where(*same).values(mended=False, seq=seq)).rowcount == 0:
+        conn.execute(insert(gaps).values(**gap, mended=False, seq=seq))
+
+
+def require_instance(conn: Connection, instance: str) -> Row[Any]:
+    """The row of an instance. Raises UserError for one that control does not know."""
+    row = conn.execute(select(instances).where(instances.c.id == instance)).one_or_none()
+    if row is None:
+        raise UserError(f"there is no gate instance {instance}", "see `jackstop doctor`")
+    return row

@@ -1,0 +1,481 @@
+"""The books of one gate process: holds against what it has leased, and the asking for more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from jackstop.clock import US_PER_S, Clock
+from jackstop.control.protocol import Granted, Message, Need, Recall, Returned
+from jackstop.errors import Refused
+from jackstop.events.schema import Event
+from jackstop.gate.journal import Flooded, Held, Journal, JournalFull, Leased, Position, Recorded
+from jackstop.ledger import windows
+from jackstop.ledger.slices import Budget, Gauge, Limit, Path, Rate, Slice
+from jackstop.money import format_usd
+from jackstop.settings import Settings
+
+MAX_FLOOD_NETWORKS = 1024
+"""Networks counted apart in one second; the rest share one count."""
+_FIRST_WANT = 16
+"""How many holds of the first hold's size a gate would like to lease when it knows nothing of a limit's use."""
+
+
+EXHAUSTED_QUIET_US = 100_000
+"""How long the answer that a rate or concurrency is used up spares control the same question."""
+
+
+class HoldContext(msgspec.Struct):
+    """What a hold is for; written into the journal beside it."""
+
+    key_id: str
+    provider: str
+    model: str
+    credential: str
+    ts_us: int
+
+
+class Hold:
+    """Money (and tokens, requests, permits) taken from every limit on a path, until settled or released."""
+
+    __slots__ = ("gauges", "nusd", "open", "parts", "position", "tokens", "would_refuse")
+
+    def __init__(self, nusd: int, tokens: int) -> None:
+        self.nusd = nusd
+        self.tokens = tokens
+        self.would_refuse: str | None = None
+        self.parts: list[tuple[Slice, int]] = []
+        self.gauges: list[Gauge] = []
+        self.position: Position
+        self.open = True
+
+
+class Short(NamedTuple):
+    """What is leased here does not suffice; `wait` may get more from control."""
+
+    scope: str
+
+
+class Waiter:
+    """A request that waits for leases; served in order on every limit that it waits on."""
+
+    __slots__ = ("charge", "context", "future", "limits", "path")
+
+    def __init__(
+        self, path: Path, charge: tuple[int, int, int], context: HoldContext, future: asyncio.Future[Hold | Refused]
+    ) -> None:
+        self.path = path
+        self.charge = charge
+        self.context = context
+        self.future = future
+        self.limits: list[Slice | Gauge] = []
+
+
+class Sender(Protocol):
+    """The way to control; False when control is away."""
+
+    def __call__(self, message: Message) -> bool: ...
+
+
+class Books:
+    """Reserve, settle, release. Nothing here blocks; only `wait` waits."""
+
+    def __init__(self, journal: Journal, settings: Settings, clock: Clock) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._clock = clock
+        self._send: Sender = lambda message: False
+        self._limits: dict[int, Limit] = {}
+        self._waiting = 0
+        self._floods: dict[str, int] = {}
+        self._flood_second = 0
+
+    # -- the request path ---------------------------------------------------------------------------------------
+
+    def reserve(self, path: Path, nusd: int, tokens: int, context: HoldContext) -> Hold | Short | Refused:
+        """Take one hold over every limit of the path in one step, already in the journal when it is returned."""
+        return self._reserve(path, (nusd, tokens, 1), context, None)
+
+    def _reserve(
+        self, path: Path, charge: tuple[int, int, int], context: HoldContext, waiter: Waiter | None
+    ) -> Hold | Short | Refused:
+        now = self._clock.now_us()
+        observed = None
+        for gauge in path.gauges:
+            if gauge.has(now) and (not gauge.waiters or gauge.waiters[0] is waiter):
+                continue
+            if gauge.row.mode == "observe":
+                observed = gauge.row.kind
+            elif now - gauge.exhausted_us < EXHAUSTED_QUIET_US:
+                return self._gauge_refusal(gauge)
+            else:
+                return Short(gauge.row.scope)
+        parts = []
+        for budget in path.budgets:
+            need = charge[budget.index]
+            if not need:
+                continue
+            piece = budget.at(now)
+            if piece.free < need or (piece.waiters and piece.waiters[0] is not waiter):
+                return Short(budget.row.scope)
+            parts.append((piece, need))
+        return self._take(path, charge, context, parts, observed, now)
+
+    def _take(
+        self,
+        path: Path,
+        charge: tuple[int, int, int],
+        context: HoldContext,
+        parts: list[tuple[Slice, int]],
+        observed: str | None,
+        now: int,
+    ) -> Hold | Refused:
+        hold = Hold(charge[0], charge[1])
+        try:
+            hold.position = self._journal.hold(
+                Held(
+                    now,
+                    context.key_id,
+                    charge[0],
+                    charge[1],
+                    [(piece.lease_id, need) for piece, need in parts],
+                    context.provider,
+                    context.model,
+                    context.credential,
+                )
+            )
+        except JournalFull:
+            return Refused("journal", "the gate's journal has no room; try again shortly", retry_after_s=2)
+        for piece, need in parts:
+            piece.free -= need
+            piece.taken += need
+            piece.holds += 1
+            piece.last_used_us = now
+            if piece.over:
+                observed = "budget"
+        for gauge in path.gauges:
+            gauge.take()
+            hold.gauges.append(gauge)
+        hold.parts = parts
+        hold.would_refuse = observed
+        return hold
+
+    async def wait(self, path: Path, nusd: int, tokens: int, context: HoldContext) -> Hold | Refused:
+        """Ask control for what is missing; at most `lease_wait_ms`, in a bounded queue."""
+        gate = self._settings.gate
+        if self._waiting >= gate.lease_queue:
+            return Refused("lease", "too many requests wait for a lease", retry_after_s=1)
+        charge = (nusd, tokens, 1)
+        waiter = Waiter(path, charge, context, asyncio.get_running_loop().create_future())
+        now = self._clock.now_us()
+        waiter.limits = [budget.at(now) for budget in path.budgets if charge[budget.index]]
+        waiter.limits += [gauge for gauge in path.gauges if gauge.row.mode == "enforce"]
+        self._waiting += 1
+        try:
+            for limit in waiter.limits:
+                limit.waiters.append(waiter)
+            self._serve(waiter.limits)
+            async with asyncio.timeout(gate.lease_wait_ms / 1000):
+                return await waiter.future
+        except TimeoutError:
+            return Refused("lease", "the budget's next lease did not come in time", retry_after_s=1)
+        except asyncio.CancelledError:
+            self._undo(waiter)
+            raise
+        finally:
+            self._waiting -= 1
+            self._leave(waiter)
+
+    def _undo(self, waiter: Waiter) -> None:
+        """A waiter whose client left just as its hold was taken gives the hold back."""
+        if waiter.future.done() and not waiter.future.cancelled():
+            answer = waiter.future.result()
+            if isinstance(answer, Hold):
+                self.release(answer, Event(ts=waiter.context.ts_us, key_id=waiter.context.key_id, outcome="cancelled"))
+
+    def _leave(self, waiter: Waiter) -> None:
+        for limit in waiter.limits:
+            if waiter in limit.waiters:
+                limit.waiters.remove(waiter)
+        self._serve(waiter.limits)
+
+    def _serve(self, limits: Iterable[Slice | Gauge]) -> None:
+        """Let in every first waiter whose whole path fits, then ask control for what still lacks."""
+        for limit in limits:
+            while limit.waiters:
+                waiter = limit.waiters[0]
+                if waiter.future.done():
+                    limit.waiters.popleft()
+                    continue
+                answer = self._reserve(waiter.path, waiter.charge, waiter.context, waiter)
+                if isinstance(answer, Short):
+                    break
+                waiter.future.set_result(answer)
+                for other in waiter.limits:
+                    if waiter in other.waiters:
+                        other.waiters.remove(waiter)
+            if limit.waiters:
+                self._ask(limit)
+
+    def _ask(self, limit: Slice | Gauge) -> None:
+        if limit.asking:
+            return
+        if isinstance(limit, Slice):
+            index = limit.budget.index
+            lacking = sum(waiter.charge[index] for waiter in limit.waiters) - limit.free
+            if lacking <= 0:
+                return
+            want = max(lacking, _FIRST_WANT * limit.waiters[0].charge[index], self._target(limit) - limit.free)
+            limit.asking = self._send(Need(limit.budget.row.id, limit.window_us, lacking, want))
+        elif not limit.has(self._clock.now_us()):
+            limit.asking = self._send(Need(limit.row.id, 0, 1, limit.row.amount))
+
+    def _target(self, piece: Slice) -> int:
+        return piece.per_s * self._settings.ledger.outage_window_s
+
+    def settle(self, hold: Hold, event: Event, nusd: int, tokens: int) -> None:
+        """Write the event and free the rest of the hold. More than was held is booked as well."""
+        self._end(hold, event, (nusd, tokens, 1), kept=event.estimated)
+
+    def release(self, hold: Hold, event: Event) -> None:
+        """Write the event and free the whole hold: the provider charges nothing."""
+        self._end(hold, event, (0, 0, 0), kept=False)
+
+    def _end(self, hold: Hold, event: Event, actual: tuple[int, int, int], *, kept: bool) -> None:
+        if not hold.open:
+            raise AssertionError("a hold can be ended only once")
+        hold.open = False
+        settled = [(piece.lease_id, actual[piece.budget.index]) for piece, _ in hold.parts]
+        self._journal.event(Recorded(event, hold.position, settled, kept))
+        queued: list[Slice | Gauge] = []
+        for piece, held in hold.parts:
+            piece.free += held - actual[piece.budget.index]
+            piece.holds -= 1
+            if piece.waiters:
+                queued.append(piece)
+        for gauge in hold.gauges:
+            gauge.give()
+            if gauge.waiters:
+                queued.append(gauge)
+        if queued:
+            self._serve(queued)
+
+    def record(self, event: Event) -> None:
+        """Write an event without a hold: a refusal. A full journal drops it rather than the room of open holds."""
+        try:
+            self._journal.event(Recorded(event))
+        except JournalFull:
+            self.flood("journal-full")
+
+    def flood(self, net: str) -> None:
+        """Count one request with an unknown key from this network."""
+        second = self._clock.now_us() // US_PER_S
+        if second != self._flood_second:
+            self._write_floods()
+            self._flood_second = second
+        if net not in self._floods and len(self._floods) >= MAX_FLOOD_NETWORKS:
+            net = "other"
+        self._floods[net] = self._floods.get(net, 0) + 1
+
+    def _write_floods(self) -> None:
+        floods, self._floods = self._floods, {}
+        for net, count in floods.items():
+            if not self._journal.has_room():
+                return
+            self._journal.append(Flooded(self._flood_second * US_PER_S, net, count))
+
+    def left(self, path: Path) -> int:
+        """Nano-dollars still to be held on the tightest dollar budget, as far as this process knows."""
+        now = self._clock.now_us()
+        frees = [budget.at(now).free for budget in path.budgets if budget.index == 0 and budget.row.mode == "enforce"]
+        return max(0, min(frees, default=0))
+
+    def _budget_refusal(self, piece: Slice, need: int) -> Refused:
+        row = piece.budget.row
+        left = max(0, piece.free)
+        if row.kind == "usd":
+            text = f"{format_usd(left)} USD left of {format_usd(row.amount)}, this request may cost {format_usd(need)}"
+        else:
+            text = f"{left:,} {row.kind} left of {row.amount:,}, this request may take {need:,}"
+        return Refused(
+            "budget",
+            f"budget of {row.scope} per {row.window}: {text}",
+            details={"scope": row.scope, "kind": row.kind, "left": left, "need": need},
+        )
+
+    def _gauge_refusal(self, gauge: Gauge) -> Refused:
+        row = gauge.row
+        if isinstance(gauge, Rate):
+            wait_s = 1 if not gauge.share else max(1, -(-(gauge.price - gauge.level) // (gauge.share * US_PER_S)))
+            return Refused(
+                "rate", f"rate of {row.scope}: {row.amount} requests per {row.per_s} s", retry_after_s=wait_s
+            )
+        return Refused("concurrency", f"concurrency of {row.scope}: {row.amount} at a time", retry_after_s=1)
+
+    # -- control ------------------------------------------------------------------------------------------------
+
+    def limit(self, limit_id: int) -> Limit | None:
+        return self._limits.get(limit_id)
+
+    def adopt(self, limit_id: int, limit: Limit) -> None:
+        """Know a limit under its number."""
+        self._limits[limit_id] = limit
+
+    def retire(self, limit_id: int) -> None:
+        """A limit was deleted: give back what is free of it; its open holds end on it as they are."""
+        limit = self._limits.get(limit_id)
+        if isinstance(limit, Budget):
+            for piece in limit.slices.values():
+                if piece.free > 0 and piece.lease_id:
+                    self._give_back(piece, piece.free)
+                piece.end_us = 0
+        elif limit is not None:
+            self._send(Returned(limit_id, 0, 0, limit.share))
+            limit.share = 0
+
+    def connected(self, send: Sender) -> None:
+        """Control is there: ask again for whatever waits."""
+        self._send = send
+        for limit in self._queues():
+            limit.asking = False
+            if limit.waiters:
+                self._ask(limit)
+
+    def disconnected(self) -> None:
+        self._send = lambda message: False
+
+    def shares(self) -> list[tuple[int, int]]:
+        """Shares of rates and concurrency by limit, for the greeting to control."""
+        return [
+            (limit_id, limit.share)
+            for limit_id, limit in self._limits.items()
+            if not isinstance(limit, Budget) and limit.share
+        ]
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """What the journal has reached."""
+        return self._journal.end
+
+    def _queues(self) -> Iterable[Slice | Gauge]:
+        for limit in list(self._limits.values()):
+            if isinstance(limit, Budget):
+                yield from list(limit.slices.values())
+            else:
+                yield limit
+
+    def granted(self, message: Granted) -> None:
+        """Take in what control gave, and serve who waits; refuse those for whom there is nothing more."""
+        limit = self._limits.get(message.limit_id)
+        now = self._clock.now_us()
+        target: Slice | Gauge
+        if limit is None:
+            self._send(Returned(message.limit_id, message.window_us, message.lease_id, message.amount))
+            return
+        if isinstance(limit, Budget):
+            target = self._grown(limit, message)
+        else:
+            limit.grow(message.amount, message.level, now)
+            target = limit
+        target.asking = False
+        if not isinstance(target, Slice) and message.exhausted and not message.unknown and not target.has(now):
+            target.exhausted_us = now
+        self._serve_exhausted(target, message) if message.exhausted else self._serve([target])
+
+    def _grown(self, budget: Budget, message: Granted) -> Slice:
+        end = windows.bounds(budget.row.window, message.window_us)[1]
+        piece = budget.opened(message.window_us, end)
+        piece.lease_id = message.lease_id or piece.lease_id
+        piece.over = message.over
+        if message.amount:
+            self._journal.append(
+                Leased(piece.lease_id, message.limit_id, message.window_us, message.amount)
+            )
+            piece.total += message.amount
+            piece.free += message.amount
+        return piece
+
+    def _serve_exhausted(self, target: Slice | Gauge, message: Granted) -> None:
+        """Serve whoever fits what is left, in order; the others have their answer."""
+        for waiter in list(target.waiters):
+            if waiter.future.done():
+                continue
+            if isinstance(target, Slice):
+                need = waiter.charge[target.budget.index]
+                fits = need <= target.free
+                refusal = self._budget_refusal(target, need)
+            else:
+                fits = target.has(self._clock.now_us())
+                refusal = self._gauge_refusal(target)
+            if fits:
+                target.waiters.remove(waiter)
+                target.waiters.appendleft(waiter)
+                self._serve([target])
+                continue
+            if message.unknown:
+                refusal = Refused("lease", "another process does not give its lease back", retry_after_s=1)
+            waiter.future.set_result(refusal)
+
+    def recalled(self, message: Recall) -> None:
+        """Give back what is free: as much as was asked for, or half of it if that is more."""
+        limit = self._limits.get(message.limit_id)
+        answer = Returned(message.limit_id, message.window_us, 0, 0, message.recall_id)
+        if isinstance(limit, Budget):
+            piece = limit.slices.get(message.window_us)
+            if piece is not None and piece.free > 0:
+                self._give_back(piece, min(piece.free, max(message.amount, piece.free // 2)), message.recall_id)
+                return
+        elif limit is not None:
+            answer.amount, answer.level = limit.part_with(self._clock.now_us())
+        self._send(answer)
+
+    def _give_back(self, piece: Slice, amount: int, recall_id: int = 0) -> None:
+        limit_id = piece.budget.row.id
+        self._journal.append(Leased(piece.lease_id, limit_id, piece.window_us, -amount))
+        piece.free -= amount
+        piece.total -= amount
+        self._send(Returned(limit_id, piece.window_us, piece.lease_id, amount, recall_id))
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    def tend(self) -> None:
+        """Once a second: measure use, ask ahead, open the next window's lease, return what is past or idle."""
+        now = self._clock.now_us()
+        if self._floods and now // US_PER_S != self._flood_second:
+            self._write_floods()
+        for limit in list(self._limits.values()):
+            if isinstance(limit, Budget):
+                for piece in list(limit.slices.values()):
+                    self._tend_slice(limit, piece, now)
+
+    def _tend_slice(self, budget: Budget, piece: Slice, now: int) -> None:
+        outage_us = self._settings.ledger.outage_window_s * US_PER_S
+        piece.per_s = max(piece.taken, (7 * piece.per_s + piece.taken) // 8)
+        piece.taken = 0
+        if piece.free < 0:
+            self._need(piece, -piece.free, -piece.free)
+        if now >= piece.end_us or now - piece.last_used_us > outage_us:
+            if piece.free > 0 and piece.lease_id and not piece.waiters:
+                self._give_back(piece, piece.free)
+            if not piece.holds and not piece.waiters and not piece.asking and not piece.free:
+                budget.slices.pop(piece.window_us, None)
+                if budget.current is piece:
+                    budget.current = None
+            return
+        target = self._target(piece)
+        if piece.free < target // 2:
+            self._need(piece, 0, target - piece.free)
+        if piece.per_s and piece.end_us - now < outage_us and piece.end_us not in budget.slices:
+            following = windows.bounds(budget.row.window, piece.end_us)
+            upcoming = budget.opened(*following)
+            upcoming.last_used_us = now
+            self._need(upcoming, 0, target)
+
+    def _need(self, piece: Slice, amount: int, want: int) -> None:
+        if not piece.asking:
+            piece.asking = self._send(Need(piece.budget.row.id, piece.window_us, amount, want))
+
+

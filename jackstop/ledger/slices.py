@@ -1,0 +1,184 @@
+"""What one gate process holds of each limit: slices of budgets, shares of rates, permits of concurrency."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from jackstop.clock import US_PER_S
+from jackstop.keys.policy import LimitRow
+from jackstop.ledger import windows
+
+if TYPE_CHECKING:
+    from jackstop.ledger.books import Waiter
+
+_CHARGE_INDEX = {"usd": 0, "tokens": 1, "requests": 2}
+
+
+class Slice:
+    """A lease of one budget in one window: `free` is neither held nor spent, `total` all that control gave."""
+
+    __slots__ = (
+        "asking",
+        "budget",
+        "end_us",
+        "free",
+        "holds",
+        "last_used_us",
+        "lease_id",
+        "over",
+        "per_s",
+        "taken",
+        "total",
+        "waiters",
+        "window_us",
+    )
+
+    def __init__(self, budget: Budget, window_us: int, end_us: int) -> None:
+        self.budget = budget
+        self.window_us = window_us
+        self.end_us = end_us
+        self.lease_id = 0
+        self.total = 0
+        self.free = 0
+        self.over = False
+        self.asking = False
+        self.holds = 0
+        self.taken = 0
+        self.per_s = 0
+        self.last_used_us = 0
+        self.waiters: deque[Waiter] = deque()
+
+
+class Budget:
+    """A budget as one gate sees it."""
+
+    __slots__ = ("current", "index", "row", "slices")
+
+    def __init__(self, row: LimitRow) -> None:
+        self.row = row
+        self.index = _CHARGE_INDEX[row.kind]
+        self.slices: dict[int, Slice] = {}
+        self.current: Slice | None = None
+
+    def at(self, now_us: int) -> Slice:
+        """The slice of the window that holds `now_us`; empty when nothing has been leased yet."""
+        current = self.current
+        if current is None or not current.window_us <= now_us < current.end_us:
+            start, end = windows.bounds(self.row.window, now_us)
+            current = self.current = self.opened(start, end)
+        return current
+
+    def opened(self, start_us: int, end_us: int) -> Slice:
+        """The slice of the window that starts at `start_us`, made if it is not there."""
+        found = self.slices.get(start_us)
+        if found is None:
+            found = self.slices[start_us] = Slice(self, start_us, end_us)
+        return found
+
+
+class Rate:
+    """A share of a token bucket.
+
+    `level` counts in units of which one request takes `per_s` × 1,000,000, so that a share of S requests
+    per `per_s` seconds refills S units per microsecond, exactly and in integers.
+    """
+
+    __slots__ = ("asking", "exhausted_us", "level", "price", "row", "seen_us", "share", "waiters")
+
+    def __init__(self, row: LimitRow) -> None:
+        self.row = row
+        self.share = 0
+        self.level = 0
+        self.price = row.per_s * US_PER_S
+        self.seen_us = 0
+        self.asking = False
+        self.exhausted_us = 0
+        self.waiters: deque[Waiter] = deque()
+
+    def refill(self, now_us: int) -> None:
+        """Bring the bucket up to date; a clock that went back adds nothing."""
+        if now_us > self.seen_us:
+            self.level = min(self.share * self.price, self.level + (now_us - self.seen_us) * self.share)
+            self.seen_us = now_us
+
+    def has(self, now_us: int) -> bool:
+        self.refill(now_us)
+        return self.level >= self.price
+
+    def take(self) -> None:
+        self.level -= self.price
+
+    def give(self) -> None:
+        """A rate counts requests that were let in; ending one gives nothing back."""
+
+    def grow(self, amount: int, level: int, now_us: int) -> None:
+        self.refill(now_us)
+        self.share += amount
+        self.level = min(self.share * self.price, self.level + level)
+
+    def part_with(self, now_us: int) -> tuple[int, int]:
+        """The share and filling that a recall gets: half of both, but a share of one and part of a token whole."""
+        self.refill(now_us)
+        share = (self.share + 1) // 2
+        level = self.level if self.level < self.price else self.level * share // self.share
+        self.share -= share
+        self.level -= level
+        self.exhausted_us = 0
+        return share, level
+
+
+class Concurrency:
+    """Permits for requests that run at the same time."""
+
+    __slots__ = ("asking", "exhausted_us", "row", "share", "used", "waiters")
+
+    def __init__(self, row: LimitRow) -> None:
+        self.row = row
+        self.share = 0
+        self.used = 0
+        self.asking = False
+        self.exhausted_us = 0
+        self.waiters: deque[Waiter] = deque()
+
+    def has(self, now_us: int) -> bool:  # noqa: ARG002 -- the same call as a Rate's
+        return self.used < self.share
+
+    def take(self) -> None:
+        self.used += 1
+
+    def give(self) -> None:
+        self.used -= 1
+
+    def grow(self, amount: int, level: int, now_us: int) -> None:  # noqa: ARG002 -- the same call as a Rate's
+        self.share += amount
+
+    def part_with(self, now_us: int) -> tuple[int, int]:  # noqa: ARG002 -- the same call as a Rate's
+        """Half of the free permits, at least one if any is free."""
+        free = max(0, self.share - self.used)
+        given = (free + 1) // 2
+        self.share -= given
+        return given, 0
+
+
+Gauge = Rate | Concurrency
+Limit = Budget | Rate | Concurrency
+
+
+def limit_of(row: LimitRow) -> Limit:
+    """The gate's state for a limit, empty."""
+    if row.kind == "rate":
+        return Rate(row)
+    if row.kind == "concurrency":
+        return Concurrency(row)
+    return Budget(row)
+
+
+class Path:
+    """All limits that one request passes: of the organisation, team, owner, key and credential."""
+
+    __slots__ = ("budgets", "gauges")
+
+    def __init__(self, limits: list[Limit]) -> None:
+        self.budgets = tuple(limit for limit in limits if isinstance(limit, Budget))
+        self.gauges = tuple(limit for limit in limits if not isinstance(limit, Budget))
