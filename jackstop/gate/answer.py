@@ -1,0 +1,174 @@
+"""Stream: the provider's answer as the client gets it, and what the meter reads from it; no sockets here.
+
+What the client gets last is held back until the request is settled: the last piece of a body with a length, the
+event that completes a stream, the last chunk of any other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jackstop import providers
+from jackstop.gate import messages
+from jackstop.gate.meter.base import Ask, Meter, Outcome, StreamMeter
+from jackstop.gate.reply import ReplyHead
+
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""The longest response whose usage is read; a longer one leaves its hold charged."""
+MAX_ERROR_BYTES = 64 * 1024
+_BODYLESS = frozenset({204, 304})
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Answer:
+    """One answer. `content` takes the provider's bytes and gives the client's; `end` gives the last of them."""
+
+    __slots__ = (
+        "_chunked",
+        "_has_length",
+        "_head",
+        "_held_back",
+        "_kept",
+        "_kept_bytes",
+        "_meter",
+        "_stream",
+        "error_code",
+        "error_message",
+        "keep",
+        "provider_headers",
+        "sent",
+        "status",
+    )
+
+    def __init__(
+        self, head: ReplyHead, meter: Meter | None, ask: Ask, *, version: Literal["1.0", "1.1"], keep: bool
+    ) -> None:
+        self.status = head.status
+        self.provider_headers = head.headers
+        self.sent = 0
+        self.error_code = ""
+        self.error_message = ""
+        good = 200 <= head.status < 300
+        kind = next((value for name, value in head.headers if name == b"content-type"), b"")
+        self._meter = meter if good else None
+        self._stream: StreamMeter | None = None
+        if good and meter is not None and kind.lower().startswith(b"text/event-stream"):
+            self._stream = meter.stream(ask)
+        self._kept: list[bytes] | None = [] if self._stream is None and (meter is not None or not good) else None
+        self._kept_bytes = 0
+        self._held_back = b""
+        length = head.length if self._stream is None else None
+        bodyless = head.status in _BODYLESS
+        self._chunked = length is None and version == "1.1" and not bodyless
+        self._has_length = length is not None
+        self.keep = keep and (self._has_length or self._chunked or bodyless)
+        self._head = self._write_head(head, None if bodyless else length)
+
+    def _write_head(self, head: ReplyHead, length: int | None) -> bytes:
+        lines = [b"HTTP/1.1 %d %s" % (head.status, _phrase(head.status))]
+        lines += [
+            name + b": " + value
+            for name, value in providers.response_headers(head.headers)
+            if name not in {b"content-length", b"transfer-encoding"}
+        ]
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked")
+        elif length is not None:
+            lines.append(b"content-length: %d" % length)
+        if not self.keep:
+            lines.append(b"connection: close")
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def keeps(self, data: bytes) -> bool:
+        """Whether these bytes stay in memory until the answer is complete."""
+        return self._kept is not None and self._kept_bytes + len(data) <= self._most()
+
+    def _most(self) -> int:
+        return MAX_KEPT_BYTES if 200 <= self.status < 300 else MAX_ERROR_BYTES
+
+    @property
+    def said_all(self) -> bool:
+        """Whether a stream has come to its own end, so that nothing that costs can follow."""
+        return self._stream is not None and self._stream.outcome.complete
+
+    def content(self, data: bytes) -> bytes:
+        """The provider's bytes; returns what the client gets now."""
+        if self._stream is not None:
+            return self._frame(self._stream.feed(data))
+        if self._kept is not None:
+            if self.keeps(data):
+                self._kept.append(data)
+                self._kept_bytes += len(data)
+            else:
+                self._kept = None
+        now, self._held_back = self._held_back, data
+        return self._frame(now) if now else b""
+
+    def opening(self) -> bytes:
+        """What the client gets before any content: a stream's head, so that it sees that the stream has begun."""
+        return self._frame(b"") if self._stream is not None else b""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client got any byte of it."""
+        return not self._head
+
+    @property
+    def framed(self) -> bool:
+        """Whether a client that gets only a part can tell so by the connection's end."""
+        return self._chunked or self._has_length
+
+    def _frame(self, data: bytes) -> bytes:
+        head, self._head = self._head, b""
+        self.sent += len(data)
+        if data and self._chunked:
+            return b"%s%x\r\n%s\r\n" % (head, len(data), data)
+        return head + data
+
+    def end(self) -> bytes:
+        """The provider's answer is complete; returns the last bytes for the client."""
+        left = self._stream.end() if self._stream is not None else self._held_back
+        self._held_back = b""
+        return self._frame(left) + (_LAST_CHUNK if self._chunked else b"")
+
+    def outcome(self) -> Outcome:
+        """What the answer says of its use, as far as it has come."""
+        if self._stream is not None:
+            return self._stream.outcome
+        body = b"".join(self._kept) if self._kept is not None else b""
+        self._kept = None
+        if not 200 <= self.status < 300:
+            self.error_code, self.error_message = messages.read_error(body)
+            return Outcome()
+        return self._meter.whole(body) if self._meter is not None and body else Outcome()
+
+
+_PHRASES = {
+    200: b"OK",
+    201: b"Created",
+    204: b"No Content",
+    301: b"Moved Permanently",
+    302: b"Found",
+    304: b"Not Modified",
+    307: b"Temporary Redirect",
+    308: b"Permanent Redirect",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    402: b"Payment Required",
+    403: b"Forbidden",
+    404: b"Not Found",
+    408: b"Request Timeout",
+    409: b"Conflict",
+    413: b"Content Too Large",
+    422: b"Unprocessable Content",
+    429: b"Too Many Requests",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    529: b"Overloaded",
+}
+
+
+def _phrase(status: int) -> bytes:
+    return _PHRASES.get(status, b"")

@@ -1,0 +1,148 @@
+"""What all requests of one gate process share: settings, registry, books, connections, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jackstop.clock import Clock
+from jackstop.gate.registry import Registry
+from jackstop.gate.source import compile_networks
+from jackstop.gate.upstream import Pool
+from jackstop.gate.wire import WireLimits
+from jackstop.ledger.books import Books
+from jackstop.settings import Settings
+
+if TYPE_CHECKING:
+    from jackstop.gate.exchange import Exchange
+    from jackstop.gate.server import Connection
+
+SWEEP_S = 0.25
+"""How often deadlines are looked at; all of them are given in seconds."""
+MAX_COUNTING = 16
+"""Exact counts that run or wait at the same time; beyond it a request is refused without one."""
+
+log = logging.getLogger(__name__)
+
+
+def note(what: str, error: BaseException) -> None:
+    """Log a failure that nobody foresaw: its kind and place, never its text, which may quote a request."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+    log.error("%s: %s at %s", what, type(error).__name__, where or "an unknown place")
+
+
+class Gate:
+    """One gate process, without its sockets."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        books: Books,
+        clock: Clock,
+        instance: str,
+        has_room: Callable[[], bool],
+    ) -> None:
+        gate = settings.gate
+        self.settings = settings
+        self.registry = registry
+        self.books = books
+        self.clock = clock
+        self.instance = instance
+        self._has_room = has_room
+        self.pool = Pool(gate)
+        self.limits = WireLimits(gate.max_header_bytes, gate.max_headers, gate.max_body_bytes)
+        self.trusted = compile_networks(gate.trusted_proxies)
+        self.connections: set[Connection] = set()
+        self.exchanges: set[Exchange] = set()
+        self.buffered = 0
+        self.draining = 0
+        self.stopping = False
+        self.counting = 0
+        self.counter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        registry.on_stop(self.stop_exchanges)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are served: the snapshot is fresh, the journal has room, no stop was asked for."""
+        return self.registry.ready() and self._has_room() and not self.stopping
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether so many bytes are buffered over all connections that no more bodies are taken."""
+        return self.buffered > self.settings.gate.max_buffered_bytes
+
+    def now(self) -> float:
+        """Seconds on the clock that deadlines are measured by."""
+        return time.monotonic()
+
+    def start(self) -> None:
+        """Begin to look at deadlines. Needs a running loop."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self.failed)
+        self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self.now()
+        for exchange in [each for each in self.exchanges if each.deadline <= now]:
+            exchange.expired()
+        for connection in [each for each in self.connections if each.deadline <= now]:
+            connection.expired()
+        self.pool.sweep(now)
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what has to wait, and keep it from being collected. It handles its own failures."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stop_exchanges(self, key_id: str | None, credential: str | None) -> None:
+        """Close every exchange of a key that was quarantined or revoked, or of a credential that was contained."""
+        for exchange in list(self.exchanges):
+            if (key_id is not None and exchange.key_id == key_id) or (
+                credential is not None and exchange.credential_name == credential
+            ):
+                exchange.stop(at_once=credential is not None)
+
+    def failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002 -- asyncio's call
+        """The loop's exception handler: what a callback let through."""
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            note("a callback failed", error)
+        else:
+            log.error("the loop reports: %s", context.get("message", "nothing"))
+
+    def retire(self) -> None:
+        """Begin to stop: every connection ends with its next answer, or once it is idle."""
+        self.stopping = True
+        for connection in list(self.connections):
+            connection.retire()
+
+    @property
+    def busy(self) -> bool:
+        """Whether connections or exchanges are still there."""
+        return bool(self.connections or self.exchanges)
+
+    async def close(self) -> None:
+        """Drop what is left: connections, idle upstreams, waiting tasks."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self.connections):
+            connection.abort()
+        for exchange in list(self.exchanges):
+            exchange.stop(at_once=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.pool.close()
+        self.counter.shutdown(wait=False, cancel_futures=True)

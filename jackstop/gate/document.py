@@ -1,0 +1,91 @@
+"""Admit: a request's JSON body, refused wherever two parsers may read it differently; no sockets here.
+
+Refused are duplicate names at any depth (also when one is written with escapes), NaN and Infinity, numbers beyond a
+double, invalid UTF-8, lone surrogates, more than MAX_DEPTH levels, and anything but an object (RFC 8259 sections 4,
+6, 8; RFC 7493).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from jackstop.errors import Refused
+
+MAX_DEPTH = 100
+"""Levels of arrays and objects; providers' own requests stay below twenty, JSON schemas of tools included."""
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class _Unclear(ValueError):
+    """A body that is JSON to some parsers only; says why."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Unclear("a name is there twice in one object")
+    return found
+
+
+def _constant(name: str) -> Any:
+    raise _Unclear(f"{name} is not a JSON number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _Unclear("a number is too large")
+    return number
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+
+
+def read_document(raw: bytes) -> dict[str, Any] | Refused:
+    """The object that the body holds, or Refused with `malformed`, which never quotes the body."""
+    try:
+        found = _decoder.decode(raw.decode("utf-8"))
+    except _Unclear as error:
+        return _malformed(str(error))
+    except UnicodeDecodeError:
+        return _malformed("it is not valid UTF-8")
+    except RecursionError:
+        return _malformed(f"it is nested deeper than {MAX_DEPTH} levels")
+    except ValueError:
+        return _malformed("it is not valid JSON" if raw else "it is empty")
+    if not isinstance(found, dict):
+        return _malformed("it is not an object")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _too_deep(found):
+        return _malformed(f"it is nested deeper than {MAX_DEPTH} levels")
+    if b"\\" in raw and _SURROGATE.search(raw) and not _encodes(found):
+        return _malformed("a text has half a surrogate pair")
+    return found
+
+
+def _malformed(why: str) -> Refused:
+    return Refused("malformed", f"the request's body cannot be accepted: {why}", status=400)
+
+
+def _too_deep(found: dict[str, Any]) -> bool:
+    level: list[Any] = [found]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _encodes(found: dict[str, Any]) -> bool:
+    try:
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""Record: what one exchange leaves behind, its event and the end of its hold, written exactly once; no sockets here."""
+
+from __future__ import annotations
+
+import time
+
+from jackstop.errors import Refused
+from jackstop.gate import record, refusals
+from jackstop.gate.admission import Admitted
+from jackstop.gate.answer import Answer
+from jackstop.gate.meter.base import Outcome
+from jackstop.gate.record import Arrival
+from jackstop.gate.settle import Ending, Held, charge
+from jackstop.gate.source import Source
+from jackstop.gate.wire import Head
+from jackstop.ledger.books import Books, Hold
+
+
+class Entry:
+    """The event of one exchange, filled while it goes on, and its hold. `written` once both are in the books."""
+
+    __slots__ = ("_arrival", "_books", "event", "hold", "written")
+
+    def __init__(self, books: Books, head: Head, source: Source, ts_us: int, gate_id: str) -> None:
+        self._books = books
+        self._arrival = Arrival(ts_us, time.monotonic_ns())
+        self.event = record.begin(head, source, self._arrival, gate_id)
+        self.hold: Hold | None = None
+        self.written = False
+
+    def held(self, hold: Hold, admitted: Admitted) -> None:
+        """The money is held: the request is admitted."""
+        self.hold = hold
+        event = self.event
+        event.hold_nusd = hold.nusd
+        would_refuse = admitted.would_refuse or hold.would_refuse
+        event.decision = "would_refuse" if would_refuse else "admitted"
+        event.reason = would_refuse or ""
+        if admitted.ask.has_output:
+            event.max_output_sent = admitted.cap
+
+    def refused(self, refused: Refused, dialect: refusals.Dialect) -> None:
+        """The request is refused before anything was held."""
+        record.add_refusal(self.event, refused, refusals.status_of(refused, dialect))
+        self._record()
+
+    def cancelled(self) -> None:
+        """The client left before anything was held."""
+        self.event.outcome = "cancelled"
+        self._record()
+
+    def failed(self, refused: Refused, dialect: refusals.Dialect) -> None:
+        """The provider gave no answer; to be settled next."""
+        event = self.event
+        event.status = refusals.status_of(refused, dialect)
+        event.reason = event.reason or refused.reason
+        event.outcome = "error"
+
+    def replied(self, answer: Answer) -> None:
+        """The provider's answer has begun."""
+        self.event.ttft_us = self._elapsed_us()
+        record.add_status(self.event, answer.status, answer.provider_headers)
+
+    def settle(self, ending: Ending, admitted: Admitted, answer: Answer | None, *, left: bool) -> None:
+        """Book what the request costs, and write its event. `left`: the client is gone."""
+        hold, event = self.hold, self.event
+        assert hold is not None
+        outcome = Outcome()
+        if answer is not None:
+            outcome = answer.outcome()
+            record.add_outcome(event, outcome)
+            event.error_code = event.error_code or answer.error_code
+            event.error_message = answer.error_message
+            event.response_bytes = answer.sent
+        if ending == "broken" and event.outcome == "ok":
+            event.outcome = "error"
+        if left and event.outcome in {"ok", "error", ""}:
+            event.outcome = "cancelled"
+        route = admitted.opening.route
+        due = charge(
+            ending,
+            event.status or 0,
+            outcome,
+            Held(hold.nusd, hold.tokens),
+            route.provider,
+            admitted.ask,
+            event.ts,
+            metered=route.meter is not None,
+        )
+        event.cost_nusd = due.nusd
+        event.estimated = due.estimated
+        event.price_known = due.price_known
+        event.latency_us = self._elapsed_us()
+        if due.nusd > hold.nusd:
+            record.overrun(event, admitted.ask.feature)
+        self.written = True
+        if due.released:
+            self._books.release(hold, event)
+        else:
+            self._books.settle(hold, event, due.nusd, due.tokens)
+
+    def _record(self) -> None:
+        self.written = True
+        self.event.latency_us = self._elapsed_us()
+        self._books.record(self.event)
+
+    def _elapsed_us(self) -> int:
+        return (time.monotonic_ns() - self._arrival.mono_ns) // 1000

@@ -1,0 +1,140 @@
+"""What every meter answers, as values, and the interface that the gate calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from jackstop.errors import Refused
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What a request asks for and can cause, read from its body before it is forwarded.
+
+    `input_bound` is an upper bound in tokens on the input of one inference that the body itself carries.
+    `whole_context` says that input also comes from elsewhere (a stored response, a file, a fetched page),
+    so that only the model's context window bounds it. `output_cap` is the client's cap in tokens, None
+    without one. `inferences` is how many inferences the request can cause. `unbounded` names what the
+    request leaves without any bound. `unmetered` names what it asks for and no response reports. `probe` names
+    the key-checker signature that the body matches. `allowance` is the part of `input_bound` that no text
+    carries (message and tool overhead, media), which an exact count of the texts has to add.
+    """
+
+    model: str
+    stream: bool = False
+    input_bound: int = 0
+    whole_context: bool = False
+    output_cap: int | None = None
+    has_output: bool = True
+    extra_output: int = 0
+    n: int = 1
+    inferences: int = 1
+    cache_write: str = ""
+    service_tier: str = ""
+    speed: str = ""
+    inference_geo: str = ""
+    web_searches: int = 0
+    file_searches: int = 0
+    allowance: int = 0
+    wants_usage: bool = False
+    unbounded: str = ""
+    unmetered: str = ""
+    probe: str = ""
+    feature: str = ""
+    messages_n: int = 0
+    tools_n: int = 0
+    end_user: str = ""
+    system_text: str = ""
+    tools_text: str = ""
+    first_text: str = ""
+
+
+class Usage(msgspec.Struct):
+    """What the provider reports to have used. Token counts are disjoint, as in the event schema.
+
+    `cache_write_1h_tokens` are those written to the longer-lived cache: 1 h at Anthropic, 12 h at OpenAI.
+    """
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    web_searches: int = 0
+    file_searches: int = 0
+    service_tier: str = ""
+    speed: str = ""
+    inference_geo: str = ""
+
+    @property
+    def total_input(self) -> int:
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
+
+    @property
+    def total(self) -> int:
+        return self.total_input + self.output_tokens
+
+
+class Outcome(msgspec.Struct):
+    """What a response said of itself. `usage` is None as long as the provider has reported none.
+
+    Usage is final once `complete` is set; before that it is what a stream reported so far. `output_bytes`
+    counts the UTF-8 bytes of generated text that a stream has shown.
+    """
+
+    usage: Usage | None = None
+    model: str = ""
+    stop_reason: str = ""
+    request_id: str = ""
+    error_code: str = ""
+    complete: bool = False
+    output_bytes: int = 0
+
+
+class StreamMeter(Protocol):
+    """Reads one server-sent event stream as it passes."""
+
+    outcome: Outcome
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take bytes from the provider, return the bytes for the client (all, or less an injected event).
+
+        Never raises: what it cannot read passes unchanged and leaves `outcome` as it was.
+        """
+        ...
+
+    def end(self) -> bytes:
+        """The provider has closed its stream: the bytes that were still held back, for the client."""
+        ...
+
+
+class Meter(Protocol):
+    """One dialect."""
+
+    dialect: str
+
+    def ask(self, body: Mapping[str, Any], size: int) -> Ask | Refused:
+        """Read a parsed body of `size` bytes. Refused with `malformed` where its known fields are wrong."""
+        ...
+
+    def rewrite(self, body: bytes, ask: Ask, cap: int | None) -> bytes:
+        """The body to forward: output cap written in, usage asked for; otherwise byte for byte the same.
+
+        `cap` None leaves the client's own cap as it is.
+        """
+        ...
+
+    def whole(self, body: bytes) -> Outcome:
+        """Read a complete response body. Never raises."""
+        ...
+
+    def stream(self, ask: Ask) -> StreamMeter:
+        """A reader for one streamed response."""
+        ...
+
+    def texts(self, body: Mapping[str, Any]) -> list[str]:
+        """Every text of the request that becomes input tokens, for an exact count."""
+        ...

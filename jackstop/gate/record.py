@@ -1,0 +1,174 @@
+"""Record: one event per request, its columns filled as far as the request and its answer show them; no sockets here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from jackstop.errors import Refused
+from jackstop.events.schema import Event
+from jackstop.gate import traits
+from jackstop.gate.admission import Admitted, Opening
+from jackstop.gate.meter.base import Outcome
+from jackstop.gate.registry import KeyEntry
+from jackstop.gate.source import Source
+from jackstop.gate.wire import Head
+
+_NAME_CHARS = 128
+_PATH_CHARS = 200
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid", b"apim-request-id")
+_OUTCOMES = {
+    400: "invalid",
+    401: "denied",
+    402: "denied",
+    403: "denied",
+    404: "not_found",
+    422: "invalid",
+    429: "throttled",
+}
+_REFUSED_OUTCOMES = {
+    "malformed": "invalid",
+    "too_large": "invalid",
+    "rate": "throttled",
+    "concurrency": "throttled",
+    "lease": "throttled",
+    "stale": "error",
+    "journal": "error",
+    "overload": "error",
+    "upstream": "error",
+}
+
+
+class Arrival(NamedTuple):
+    """When a request's head was complete: wall clock in microseconds, monotonic clock in nanoseconds."""
+
+    ts_us: int
+    mono_ns: int
+
+
+def begin(head: Head, source: Source, arrival: Arrival, gate_id: str) -> Event:
+    """The event of a request of which only head and source are known."""
+    first = head.first
+    agent = first.get(b"user-agent")
+    user_agent = "" if agent is None else agent.decode("latin-1")[: traits.USER_AGENT_CHARS]
+    return Event(
+        ts=arrival.ts_us,
+        seen_ts=arrival.ts_us,
+        gate_id=gate_id,
+        action=f"{head.method} {head.path[:_PATH_CHARS]}",
+        api_version=first.get(b"anthropic-version", b"").decode("latin-1")[:32],
+        src_ip=source.ip,
+        src_net=source.net,
+        src_raw=source.raw,
+        src_trust=source.trust,
+        network_kind=source.kind,
+        user_agent=user_agent,
+        ua_state=traits.user_agent_state(agent),
+        client=traits.client_family(user_agent, first.get(b"x-stainless-lang", b"").decode("latin-1")[:16]),
+        http_fp=traits.header_order(b",".join([name for name, _ in head.headers])),
+        referer_host=traits.referer_host(first.get(b"referer") or first.get(b"origin")),
+        request_bytes=head.size,
+    )
+
+
+def add_key(event: Event, entry: KeyEntry, method: str) -> None:
+    """Who asks."""
+    row = entry.row
+    event.key_id = row.id
+    event.key_kind = "canary" if row.canary else "virtual"
+    event.owner = row.owner
+    event.team = row.team
+    event.auth_method = method
+    if row.canary:
+        event.markers = "canary"
+
+
+def add_opening(event: Event, opening: Opening) -> None:
+    """Where it goes, and with which credential."""
+    route, credential = opening.route, opening.credential
+    event.provider = route.provider
+    event.endpoint = route.endpoint
+    event.action_class = route.action_class
+    event.credential_id = credential.name
+    event.provider_key_id = credential.provider_key_id
+
+
+def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: bytes) -> None:
+    """What it asks for. Texts leave only fingerprints."""
+    ask = admitted.ask
+    event.request_bytes = (event.request_bytes or 0) + body_bytes
+    if not ask.model:
+        return
+    event.model_asked = ask.model[:_NAME_CHARS]
+    event.stream = ask.stream
+    event.max_output_asked = ask.output_cap
+    event.max_output_sent = admitted.cap if ask.has_output else None
+    event.service_tier = ask.service_tier[:32]
+    event.messages_n = ask.messages_n
+    event.tools_n = ask.tools_n
+    event.system_fp = traits.standing_fingerprint(fingerprint_key, ask.system_text)
+    event.tools_fp = traits.standing_fingerprint(fingerprint_key, ask.tools_text)
+    event.conversation_fp = traits.fingerprint(fingerprint_key, ask.first_text)
+    event.end_user_fp = traits.exact_fingerprint(fingerprint_key, ask.end_user)
+    event.request_fp = traits.exact_fingerprint(
+        fingerprint_key,
+        f"{event.endpoint}|{ask.model}|{ask.output_cap}|{ask.messages_n}|"
+        f"{event.system_fp}|{event.tools_fp}|{event.conversation_fp}",
+    )
+    if ask.probe:
+        mark(event, f"probe:{ask.probe}")
+
+
+def mark(event: Event, marker: str) -> None:
+    """Add one marker; markers are separated by commas."""
+    event.markers = f"{event.markers},{marker}" if event.markers else marker
+
+
+def add_refusal(event: Event, refused: Refused, status: int) -> None:
+    """The gate's own answer in the provider's place."""
+    event.decision = "refused"
+    event.reason = refused.reason
+    event.status = status
+    event.outcome = _REFUSED_OUTCOMES.get(refused.reason, "denied")
+
+
+def add_status(event: Event, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    """The provider's answer, as far as its head shows it."""
+    event.status = status
+    event.outcome = outcome_of(status)
+    for name, value in headers:
+        if name in _REQUEST_IDS:
+            event.request_id = value.decode("latin-1")[:_NAME_CHARS]
+            break
+
+
+def outcome_of(status: int) -> str:
+    """The event's word for a provider's status."""
+    return "ok" if status < 400 else _OUTCOMES.get(status, "error" if status >= 500 else "invalid")
+
+
+def add_outcome(event: Event, outcome: Outcome) -> None:
+    """What the response said of itself."""
+    event.model = outcome.model[:_NAME_CHARS]
+    event.stop_reason = outcome.stop_reason[:64]
+    event.request_id = event.request_id or outcome.request_id[:_NAME_CHARS]
+    if outcome.error_code:
+        event.error_code = outcome.error_code[:64]
+        if event.outcome == "ok":
+            event.outcome = "error"
+    usage = outcome.usage
+    if usage is not None:
+        event.input_tokens = usage.input_tokens
+        event.cache_read_tokens = usage.cache_read_tokens
+        event.cache_write_tokens = usage.cache_write_tokens + usage.cache_write_1h_tokens
+        event.output_tokens = usage.output_tokens
+        event.reasoning_tokens = usage.reasoning_tokens
+        event.service_tier = usage.service_tier[:32] or event.service_tier
+
+
+def overrun(event: Event, feature: str) -> None:
+    """Mark an event whose cost is above its hold, and say what was bounded too low."""
+    mark(event, "overrun")
+    gap = {"provider": event.provider, "model": event.model_asked, "feature": feature}
+    event.extra = msgspec.json.encode({"overrun": gap}).decode()

@@ -1,0 +1,154 @@
+"""Stream: a provider's bytes become one reply: its head, its body as it comes, its end; no sockets here."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import httptools
+
+MAX_HEAD_BYTES = 65_536
+MAX_INTERIM = 16
+"""How many 1xx responses are skipped before the answer."""
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_BODYLESS = frozenset({204, 304})
+
+
+class ReplyBroken(Exception):
+    """The provider's bytes are no HTTP response that can be passed on; says what is wrong with them."""
+
+
+class ReplyHead(NamedTuple):
+    """Status and headers, names in lower case; `length` is None for a body that is chunked or ends with the stream."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    length: int | None
+
+
+class ReplyReader:
+    """Reads the one reply to one request. After each `feed`, look at `head`, `take()` and `complete`."""
+
+    __slots__ = (
+        "_fields",
+        "_in_head",
+        "_interim",
+        "_parser",
+        "_parts",
+        "_persistent",
+        "_seen",
+        "_status",
+        "complete",
+        "head",
+        "surplus",
+    )
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._parts: list[bytes] = []
+        self._in_head = True
+        self._interim = 0
+        self._seen = 0
+        self._status = 0
+        self.head: ReplyHead | None = None
+        self._persistent = False
+        self.complete = False
+        self.surplus = False
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they came. Raises ReplyBroken."""
+        if self.head is None:
+            self._seen += len(data)
+        if self.complete:
+            self.surplus = True
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise ReplyBroken("it wants to change the protocol") from None
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            raise cause if isinstance(cause, ReplyBroken) else ReplyBroken("it is not HTTP/1.1") from None
+        except httptools.HttpParserError:
+            raise ReplyBroken("it is not HTTP/1.1") from None
+        if self.head is None and self._seen > MAX_HEAD_BYTES:
+            raise ReplyBroken("its head is too long")
+
+    def ended(self) -> bool:
+        """The provider closed the connection: whether that is the end of the body rather than a break."""
+        if self.head is not None and not self.complete and self.head.length is None and not self._chunked():
+            self.complete = True
+            self.surplus = True
+        return self.complete
+
+    def take(self) -> bytes:
+        """The bytes of the body that have come since the last call."""
+        parts = self._parts
+        if not parts:
+            return b""
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        return data
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another request can follow on the same connection."""
+        return self.complete and not self.surplus and self._persistent
+
+    def _chunked(self) -> bool:
+        return any(name == b"transfer-encoding" for name, _ in self._fields)
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head and not self.complete:
+            self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self.complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._interim += 1
+            if status == 101 or self._interim > MAX_INTERIM:
+                raise ReplyBroken("it wants to change the protocol" if status == 101 else "it never gets to an answer")
+            return
+        self._in_head = False
+        self.head = ReplyHead(status, self._fields, self._body_length(status))
+
+    def _body_length(self, status: int) -> int | None:
+        lengths = [value for name, value in self._fields if name == b"content-length"]
+        codings = [value.lower() for name, value in self._fields if name == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1:
+            raise ReplyBroken("it gives its length twice")
+        if any(_VALUE.fullmatch(value) is None for _, value in self._fields):
+            raise ReplyBroken("its headers have control characters")
+        if codings:
+            if codings[0] != b"chunked" or self._parser.get_http_version() != "1.1":
+                raise ReplyBroken("its transfer coding is not chunked")
+            return None
+        if status in _BODYLESS:
+            return 0
+        if lengths:
+            if _LENGTH.fullmatch(lengths[0]) is None:
+                raise ReplyBroken("its length is not a number")
+            return int(lengths[0])
+        return None
+
+    def on_body(self, data: bytes) -> None:
+        if not self.complete:
+            self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.head is None:
+            self._fields = []
+        else:
+            self.complete = True
+            # llhttp knows it only now: its flags are gone once the message is over.
+            self._persistent = bool(self._parser.should_keep_alive())

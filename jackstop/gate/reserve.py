@@ -1,0 +1,119 @@
+"""Reserve: the request's bound over every limit on its path; a second look before a budget refuses; no sockets here."""
+
+from __future__ import annotations
+
+import asyncio
+
+from jackstop.errors import Refused
+from jackstop.gate.admission import Admitted
+from jackstop.gate.context import MAX_COUNTING, Gate
+from jackstop.ledger import bounds
+from jackstop.ledger.books import Hold, HoldContext, Short
+
+
+class Reserve:
+    """One request's way to its hold."""
+
+    def __init__(self, gate: Gate, admitted: Admitted, ts_us: int) -> None:
+        opening = admitted.opening
+        self._gate = gate
+        self._admitted = admitted
+        self._ask = admitted.ask
+        self._provider = opening.route.provider
+        self._ts_us = ts_us
+        self._path = gate.registry.path(opening.entry, opening.credential)
+        self._gap = gate.registry.gap(self._provider, admitted.ask.model, admitted.ask.feature)
+        self._context = HoldContext(
+            opening.entry.row.id, self._provider, admitted.ask.model[:128], opening.credential.name, ts_us
+        )
+        self._exact: int | None = None
+        self._got: Hold | Short | Refused = Short("")
+
+    def now(self) -> Hold | Short | Refused:
+        """Take the hold if it can be had at once."""
+        bound = self._bound(self._admitted.cap)
+        self._got = (
+            bound
+            if isinstance(bound, Refused)
+            else self._gate.books.reserve(self._path, bound.nusd, bound.tokens, self._context)
+        )
+        return self._got
+
+    def may_yet(self, got: Hold | Short | Refused) -> bool:
+        """Whether waiting or a second look may still bring a hold."""
+        return isinstance(got, Short) or (isinstance(got, Refused) and got.reason == "budget" and self._ask.has_output)
+
+    async def later(self) -> Hold | Refused:
+        """Wait for a lease, then look twice at what a budget refused."""
+        got = self._got
+        if isinstance(got, Short):
+            bound = self._bound(self._admitted.cap)
+            if isinstance(bound, Refused):
+                return bound
+            got = await self._gate.books.wait(self._path, bound.nusd, bound.tokens, self._context)
+        if isinstance(got, Refused) and got.reason == "budget" and (self._ask.has_output or self._ask.input_bound):
+            got = await self._second_look(got)
+        return got
+
+    def _bound(self, cap: int) -> bounds.Bound | Refused:
+        return bounds.bound(
+            self._provider,
+            self._ask,
+            cap,
+            self._ts_us,
+            gap=self._gap,
+            exact_input=self._exact,
+            settings=self._gate.settings,
+        )
+
+    async def _reserve(self, cap: int) -> Hold | Refused:
+        bound = self._bound(cap)
+        if isinstance(bound, Refused):
+            return bound
+        got = self._gate.books.reserve(self._path, bound.nusd, bound.tokens, self._context)
+        if isinstance(got, Short):
+            return await self._gate.books.wait(self._path, bound.nusd, bound.tokens, self._context)
+        return got
+
+    async def _second_look(self, refused: Refused) -> Hold | Refused:
+        """Count the input exactly; then, where the policy says so, lower the cap to what is left."""
+        admitted = self._admitted
+        before = self._bound(admitted.cap)
+        self._exact = await self._count()
+        after = self._bound(admitted.cap)
+        if isinstance(before, Refused) or isinstance(after, Refused):
+            return refused
+        if after.nusd < before.nusd or after.tokens < before.tokens:
+            got = await self._reserve(admitted.cap)
+            if isinstance(got, Hold) or got.reason != "budget":
+                return got
+            refused = got
+        left = self._gate.books.left(self._path)
+        fits = bounds.fitting_cap(self._provider, self._ask, left, self._ts_us, gap=self._gap, exact_input=self._exact)
+        clamps = admitted.opening.rules.policy.clamp or self._gate.settings.ledger.clamp
+        if clamps and fits is not None and fits < admitted.cap:
+            got = await self._reserve(fits)
+            if isinstance(got, Hold):
+                admitted.cap = fits
+                admitted.write_cap = True
+            return got
+        if fits is not None and fits < admitted.cap and refused.details.get("kind") == "usd":
+            return Refused(
+                refused.reason,
+                f"{refused.message}; an output cap of at most {fits} tokens would fit",
+                details={**refused.details, "fitting_cap": fits},
+            )
+        return refused
+
+    async def _count(self) -> int | None:
+        gate, meter = self._gate, self._admitted.opening.route.meter
+        if meter is None or gate.counting >= MAX_COUNTING:
+            return None
+        texts = meter.texts(self._admitted.document)
+        gate.counting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                gate.counter, bounds.exact_input, texts, self._provider, self._ask.model
+            )
+        finally:
+            gate.counting -= 1

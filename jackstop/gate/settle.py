@@ -1,0 +1,55 @@
+"""Settle: what a request is charged, from how it ended; functions of values, no sockets here."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from jackstop.gate.meter.base import Ask, Outcome
+from jackstop.ledger import prices
+
+Ending = Literal["unsent", "answered", "broken"]
+"""`unsent`: not a byte went to the provider. `answered`: its response came whole. `broken`: neither."""
+
+
+class Charge(NamedTuple):
+    """Nano-dollars and tokens to settle. `released`: the hold ends at zero. `estimated`: the hold stays charged."""
+
+    nusd: int
+    tokens: int
+    released: bool = False
+    estimated: bool = False
+    price_known: bool | None = None
+
+
+class Held(NamedTuple):
+    """What was held."""
+
+    nusd: int
+    tokens: int
+
+
+NOTHING = Charge(0, 0, released=True)
+
+
+def charge(
+    ending: Ending, status: int, outcome: Outcome, held: Held, provider: str, ask: Ask, ts_us: int, *, metered: bool
+) -> Charge:
+    """The charge for a request that ended so. Never below what the provider was seen to report.
+
+    A provider's error costs nothing. A success without a usage report, or a response that broke off, keeps the
+    whole hold charged. A route without a meter is free and keeps no charge, however it ended.
+    """
+    if ending == "unsent":
+        return NOTHING
+    if not metered:
+        return Charge(0, 0)
+    usage = outcome.usage
+    failed = ending == "answered" and not 200 <= status < 300
+    if failed and usage is None:
+        return NOTHING
+    if usage is None:
+        return Charge(held.nusd, held.tokens, estimated=True)
+    price = prices.cost(provider, outcome.model, usage, ts_us, asked=ask.model)
+    if outcome.complete:
+        return Charge(price.nusd, usage.total, price_known=price.known)
+    return Charge(max(held.nusd, price.nusd), max(held.tokens, usage.total), estimated=True, price_known=price.known)

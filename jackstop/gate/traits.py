@@ -1,0 +1,119 @@
+"""Record: what a request shows of its sender without its content; no sockets here.
+
+Fingerprints are keyed BLAKE2b (RFC 7693) under control's fingerprint key, of texts whose dates and digits are masked
+first, so that the same template with another date or number keeps its fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+
+USER_AGENT_CHARS = 200
+_FINGERPRINT_BYTES = 8
+_TEXT_CHARS = 4_096
+"""How much of a text counts for its fingerprint."""
+_CALENDAR = frozenset(
+    b"""
+    january february march april may june july august september october november december
+    jan feb mar apr jun jul aug sep sept oct nov dec
+    monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri sat sun
+    """.split()
+)
+_DIGITS = bytes.maketrans(b"0123456789", b"##########")
+_NUMBER = re.compile(rb"#[#.,:/_-]*")
+
+_FAMILIES = (
+    ("openai/", "openai"),
+    ("asyncopenai/", "openai"),
+    ("azureopenai/", "openai-azure"),
+    ("asyncazureopenai/", "openai-azure"),
+    ("anthropic/", "anthropic"),
+    ("asyncanthropic/", "anthropic"),
+    ("anthropicbedrock/", "anthropic-bedrock"),
+    ("claude-cli/", "claude-code"),
+    ("codex", "codex"),
+    ("litellm", "litellm"),
+    ("langchain", "langchain"),
+    ("sillytavern", "sillytavern"),
+    ("google-genai", "google-genai"),
+    ("boto3/", "boto3"),
+    ("botocore/", "botocore"),
+    ("aws-sdk", "aws-sdk"),
+    ("python-requests/", "requests"),
+    ("python-httpx", "httpx"),
+    ("python-urllib", "urllib"),
+    ("aiohttp", "aiohttp"),
+    ("python/", "aiohttp"),
+    ("axios/", "axios"),
+    ("node-fetch", "node-fetch"),
+    ("undici", "undici"),
+    ("node", "node"),
+    ("bun/", "bun"),
+    ("deno/", "deno"),
+    ("okhttp", "okhttp"),
+    ("java", "java"),
+    ("go-http-client", "go"),
+    ("reqwest", "reqwest"),
+    ("curl/", "curl"),
+    ("wget/", "wget"),
+    ("postmanruntime", "postman"),
+    ("insomnia", "insomnia"),
+    ("mozilla/", "browser"),
+)
+
+
+@lru_cache(maxsize=1024)
+def client_family(user_agent: str, stainless_lang: str) -> str:
+    """The kind of client, such as `openai-python` or `curl`; empty where nothing is known of it."""
+    lowered = user_agent.lower()
+    for start, family in _FAMILIES:
+        if lowered.startswith(start):
+            return f"{family}-{stainless_lang}" if stainless_lang and family in {"openai", "anthropic"} else family
+    return "other" if lowered else ""
+
+
+def user_agent_state(user_agent: bytes | None) -> str:
+    """`absent`, `empty` or `present`."""
+    return "absent" if user_agent is None else "present" if user_agent.strip() else "empty"
+
+
+@lru_cache(maxsize=1024)
+def header_order(names: bytes) -> str:
+    """A short hash of the header names in the order in which the client sent them, joined by commas."""
+    return hashlib.blake2s(names, digest_size=_FINGERPRINT_BYTES).hexdigest()
+
+
+def masked(text: str) -> bytes:
+    """The start of a text without its dates, digits and spacing, in lower case."""
+    numbers = _NUMBER.sub(b"#", text[:_TEXT_CHARS].lower().encode("utf-8", "replace").translate(_DIGITS))
+    return b" ".join([b"#" if word.rstrip(b".,;:!?") in _CALENDAR else word for word in numbers.split()])
+
+
+def fingerprint(key: bytes, text: str) -> str:
+    """The keyed fingerprint of one text; empty for an empty text or without a key."""
+    return _mac(key, masked(text)) if text and key else ""
+
+
+@lru_cache(maxsize=512)
+def standing_fingerprint(key: bytes, text: str) -> str:
+    """As `fingerprint`, remembered: for texts that an application sends with each of its requests."""
+    return fingerprint(key, text)
+
+
+def exact_fingerprint(key: bytes, text: str) -> str:
+    """The keyed fingerprint of a name, unmasked: an end user's number is what tells that user apart."""
+    return _mac(key, text.encode("utf-8", "replace")) if text and key else ""
+
+
+def _mac(key: bytes, data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=_FINGERPRINT_BYTES, key=key).hexdigest()
+
+
+def referer_host(referer: bytes | None) -> str:
+    """The host that a Referer or Origin names, without user, port, path or query."""
+    if not referer:
+        return ""
+    found = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]{0,15}://(?:[^/@?#]*@)?([A-Za-z0-9.-]{1,253})", referer.decode("latin-1"))
+    return found[1].lower() if found else ""

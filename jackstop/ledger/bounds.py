@@ -1,0 +1,158 @@
+"""The most that a request can cost, before it is sent."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import msgspec
+
+from jackstop.clock import US_PER_S
+from jackstop.errors import Refused
+from jackstop.gate.meter.base import Ask
+from jackstop.ledger import allowances
+from jackstop.ledger.prices import PriceList, Rates, dearer, dearest, price_list
+from jackstop.ledger.tokenizer import exact_input
+from jackstop.settings import LedgerSettings, Settings
+
+__all__ = ["Bound", "bound", "exact_input", "fitting_cap"]
+
+_MILLION = 1_000_000
+_DEARER_TIERS = frozenset({"priority", "fast"})
+# A request may be billed at the prices of any moment until it is done. DeepSeek's change on the half hour; the gate
+# lets a response take ten minutes to start and five between two chunks.
+_PRICE_HORIZON_US = 3_600 * US_PER_S
+_PRICE_STEP_US = 1_800 * US_PER_S
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """An upper bound: nano-dollars, tokens (input and output), whether the price is listed, and the window."""
+
+    nusd: int
+    tokens: int
+    price_known: bool
+    context_window: int
+
+
+class _Terms(msgspec.Struct, frozen=True):
+    """The bound as a line in the output cap: micro-nano-dollars (nano-dollars times a million) and tokens."""
+
+    fixed: int
+    per_cap: int
+    fixed_tokens: int
+    tokens_per_cap: int
+    price_known: bool
+    context_window: int
+
+
+def _lists(provider: str, ask: Ask, ts_us: int) -> list[PriceList]:
+    """Every price list by which this request may be billed."""
+    # The provider may serve another tier than the one asked for, and reports `fast` as `priority`.
+    tiers = {ask.service_tier, "", "priority"} if ask.service_tier in _DEARER_TIERS else {ask.service_tier, ""}
+    # The workspace decides where a request without `inference_geo` runs, and so does a model's own default.
+    geos = {"us"} if provider == "anthropic" and ask.inference_geo != "global" else {ask.inference_geo}
+    horizon = _PRICE_HORIZON_US if provider == "deepseek" else 0
+    moments = range(ts_us, ts_us + horizon + 1, _PRICE_STEP_US)
+    return [
+        price_list(provider, ask.model, moment, tier=tier, speed=ask.speed, geo=geo)
+        for moment in moments
+        for tier in tiers
+        for geo in geos
+    ]
+
+
+def _input_rate(provider: str, ask: Ask, rates: Rates) -> int:
+    """The dearest way in which this request's input can be billed."""
+    found = max(rates.input, rates.cache_read)
+    if ask.cache_write or provider in allowances.AUTOMATIC_CACHE:
+        found = max(found, rates.cache_write)
+    if ask.cache_write == "long":
+        found = max(found, rates.cache_write_long)
+    return found
+
+
+def _terms(provider: str, ask: Ask, ts_us: int, gap: bool, exact: int | None) -> _Terms:
+    lists = _lists(provider, ask, ts_us)
+    window = max(listed.context_window for listed in lists)
+    if gap:
+        # The bound was once too low; perhaps because the window in the snapshot is.
+        window = max(window, dearest(provider).context_window)
+    once = ask.input_bound
+    if exact is not None:
+        once = min(once, exact + ask.allowance)
+    if ask.has_output:
+        once = window if ask.whole_context or gap or ask.unbounded else min(once, window)
+    total_input = once * ask.inferences
+    rates = reduce(dearer, (tier for listed in lists for tier in listed.within(total_input)))
+    out = ask.n * ask.inferences if ask.has_output else 0
+    fixed = (
+        total_input * _input_rate(provider, ask, rates)
+        + ask.extra_output * rates.output
+        + ask.web_searches * rates.web_search
+        + ask.file_searches * rates.file_search
+    )
+    return _Terms(
+        fixed=fixed,
+        per_cap=out * rates.output,
+        fixed_tokens=total_input + ask.extra_output,
+        tokens_per_cap=out,
+        price_known=all(listed.known for listed in lists),
+        context_window=window,
+    )
+
+
+def _unpriced(ask: Ask) -> Refused:
+    return Refused(
+        "price",
+        f"no list price is known for the model {ask.model!r}; use a listed model, or set unknown_price to dearest",
+        details={"model": ask.model},
+    )
+
+
+def bound(
+    provider: str,
+    ask: Ask,
+    cap: int,
+    ts_us: int,
+    *,
+    gap: bool = False,
+    exact_input: int | None = None,
+    settings: Settings | LedgerSettings | None = None,
+) -> Bound | Refused:
+    """The most that `ask` can cost with an output cap of `cap` tokens, in nano-dollars and tokens.
+
+    `gap` holds it at the context window. `exact_input` is a count of its texts that takes the place of their
+    bytes. Refused with `price` for an unlisted model where `unknown_price` says so.
+    """
+    ledger = settings.ledger if isinstance(settings, Settings) else settings
+    if not (ask.has_output or ask.input_bound or ask.web_searches or ask.file_searches):
+        return Bound(0, 0, price_known=True, context_window=0)
+    terms = _terms(provider, ask, ts_us, gap, exact_input)
+    if not terms.price_known and ledger is not None and ledger.unknown_price == "refuse":
+        return _unpriced(ask)
+    cap = min(cap, terms.context_window)
+    return Bound(
+        nusd=-(-(terms.fixed + cap * terms.per_cap) // _MILLION),
+        tokens=terms.fixed_tokens + cap * terms.tokens_per_cap,
+        price_known=terms.price_known,
+        context_window=terms.context_window,
+    )
+
+
+def fitting_cap(
+    provider: str,
+    ask: Ask,
+    left_nusd: int,
+    ts_us: int,
+    *,
+    gap: bool = False,
+    exact_input: int | None = None,
+) -> int | None:
+    """The largest output cap in tokens whose bound is at most `left_nusd`, None where none is."""
+    if not ask.has_output:
+        return None
+    terms = _terms(provider, ask, ts_us, gap, exact_input)
+    room = left_nusd * _MILLION - terms.fixed
+    if room < 0:
+        return None
+    fits = min(room // terms.per_cap, terms.context_window) if terms.per_cap else terms.context_window
+    return fits if fits >= 1 else None

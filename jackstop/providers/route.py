@@ -1,0 +1,72 @@
+"""Where one path of the gate leads: provider, dialect, meter and the provider's own path."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from jackstop.errors import Refused
+from jackstop.gate.meter.base import Meter
+
+ErrorDialect = Literal["openai", "anthropic"]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One route. `meter` is None for a route without a body, which is free.
+
+    `upstream_path` follows the credential's base URL. `credential` is the name in the path where the path has one.
+    """
+
+    provider: str
+    dialect: str
+    meter: Meter | None
+    endpoint: str
+    action_class: str
+    upstream_path: str
+    error_dialect: ErrorDialect = "openai"
+    has_body: bool = True
+    credential: str = ""
+
+
+class Table:
+    """The routes of one provider: exact ones, one resource by id, and what is known but has no meter.
+
+    `prefixes` are path starts of features that cost money and have no meter; every other path is refused as
+    unknown.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        routes: dict[tuple[str, str], Route],
+        *,
+        by_id: dict[str, Route],
+        unmetered: tuple[str, ...],
+    ) -> None:
+        self.name = name
+        self.base_url = base_url
+        self._routes = routes
+        self._by_id = by_id
+        self._unmetered = unmetered
+
+    def route(self, method: str, path: str) -> Route | Refused:
+        """The route of a path that starts after the provider's name."""
+        found = self._routes.get((method, path))
+        if found is not None:
+            return found
+        parent, _, last = path.rpartition("/")
+        if method == "GET" and parent in self._by_id and is_plain(last):
+            return msgspec.structs.replace(self._by_id[parent], upstream_path=path)
+        if any(path == prefix or path.startswith(prefix + "/") for prefix in self._unmetered):
+            return Refused("unmetered", f"{self.name} {path[:80]} has no meter yet, so its cost could not be bounded")
+        return Refused("endpoint", f"the gate does not forward {method} {path[:80]} to {self.name}")
+
+
+_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@")
+
+
+def is_plain(segment: str) -> bool:
+    """Whether a path segment is an identifier: no escapes, no dots alone, no slash."""
+    return 0 < len(segment) <= 256 and _ID.issuperset(segment) and segment.strip(".") != ""

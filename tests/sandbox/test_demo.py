@@ -1,0 +1,83 @@
+"""The demo as a user starts it: the real program, its applications, and the replays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+PATIENCE_S = 120
+USD = 1_000_000_000
+
+
+def begin(*options: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "jackstop", "demo", *options],
+        env=os.environ | {"TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left_over(group: int) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if entry.name.isdigit() and int(fields[2]) == group and fields[0] != "Z":
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def test_both_thieves_are_stopped_and_the_applications_notice_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "attacks.json"
+    demo = begin("--exit", "--json", str(file), folder=tmp_path)
+    said, _ = demo.communicate(timeout=PATIENCE_S)
+    assert demo.returncode == 0, said
+    elsewhere, flat_out = json.loads(file.read_text())["attacks"]
+
+    assert elsewhere["attacker_requests"] == elsewhere["refused_requests"] == 12
+    assert elsewhere["attacker_spend_nusd"] == 0
+    assert elsewhere["first_call_ts"] == elsewhere["detected_ts"] == elsewhere["contained_ts"]
+
+    assert 0.9 * USD < flat_out["attacker_spend_nusd"] <= USD
+    assert flat_out["attacker_spend_nusd"] == flat_out["attacker_booked_nusd"]
+    assert 0 < flat_out["refused_requests"] < flat_out["attacker_requests"]
+    assert flat_out["first_call_ts"] < flat_out["detected_ts"] <= flat_out["contained_ts"]
+
+    for attack in (elsewhere, flat_out):
+        assert attack["threat"] == "T1"
+        assert attack["victim_requests"] > 0
+        assert attack["victim_failures"] == 0
+    assert left_over(demo.pid) == []
+    assert [path for path in tmp_path.iterdir() if path != file] == []
+
+
+def test_it_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    demo = begin(folder=tmp_path)
+    assert demo.stdout is not None
+    home = next(line for line in demo.stdout if "JACKSTOP_HOME=" in line).split("JACKSTOP_HOME=")[1].split(",")[0]
+    shown: list[dict[str, Any]] = json.loads(
+        subprocess.check_output(
+            [sys.executable, "-P", "-m", "jackstop", "budget", "show", "--json"],
+            env=os.environ | {"JACKSTOP_HOME": home},
+        )
+    )
+    assert len(shown) == 4
+    os.killpg(demo.pid, signal.SIGINT)  # what a terminal does at Ctrl-C
+    rest, _ = demo.communicate(timeout=PATIENCE_S)
+    assert demo.returncode == 0, rest
+    assert "Traceback" not in rest
+    assert left_over(demo.pid) == []
+    assert list(tmp_path.iterdir()) == []
