@@ -58,6 +58,8 @@ def _set(args: argparse.Namespace, session: Session) -> int:
         print(f"{done['scope']} has no budget any more ({done['removed']} taken away)")
     else:
         print(f"{done['scope']} may use {format_amount(done['kind'], done['amount'])} per {done['window']}")
+        if done["new_scope"]:
+            print(f"{done['scope']} is new: it has no key yet")
     return 0
 
 

@@ -23,7 +23,8 @@ def register(commands: Subparsers) -> None:
     gate.add_argument("--slot", type=int, default=0, metavar="N", help="which of the gate processes it is")
     gate.add_argument("--fd", type=int, metavar="F", help="a listening socket that it was handed")
     gate.add_argument("--ready-fd", type=int, metavar="R", help="a pipe to write to once it serves")
-    command(commands, "control", _control, "run control alone", with_json=False)
+    control = command(commands, "control", _control, "run control alone", with_json=False)
+    control.add_argument("--ready-fd", type=int, metavar="R", help="wait for the one that runs, and say so there")
     command(commands, "worker", _worker, "run the worker alone", with_json=False)
 
 
@@ -49,11 +50,11 @@ def _gate(args: argparse.Namespace, session: Session) -> int:
     return main(args.slot, args.fd, args.ready_fd)
 
 
-def _control(_args: argparse.Namespace, session: Session) -> int:
+def _control(args: argparse.Namespace, session: Session) -> int:
     from jackstop.control.process import main
 
     _require_home(session)
-    return main() or 0
+    return main(args.ready_fd)
 
 
 def _worker(_args: argparse.Namespace, session: Session) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import shutil
 import signal
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -25,12 +28,14 @@ from jackstop.control.sessions import HEARTBEAT_MS, Sessions
 from jackstop.errors import UserError
 from jackstop.events.positions import LAKE_COMMANDS
 from jackstop.gate.journal import START, Position, Reader, claim
+from jackstop.ledger import leases
 from jackstop.ledger.booking import Tail, charges
-from jackstop.ledger.leases import reconcile
+from jackstop.ledger.windows import bounds
 from jackstop.settings import Home, Settings, load
+from jackstop.store import audit
 from jackstop.store.engine import Store, open_store
 from jackstop.store.feed import Feed, follow_settings
-from jackstop.store.tables import instances
+from jackstop.store.tables import instances, limits
 from jackstop.vault.credentials import fingerprint_key, load_pepper
 from jackstop.vault.kek import open_vault
 
@@ -39,8 +44,14 @@ RECOVER_INTERVAL_S = 0.25
 CLOCK_INTERVAL_S = 1.0
 TIDY_INTERVAL_S = 5.0
 FLUSH_TIMEOUT_S = 10.0
+TAKE_OVER_S = 30.0
+TAKE_OVER_POLL_S = 0.01
 
 log = logging.getLogger(__name__)
+
+
+class _Undone(Exception):
+    """Rolls a rehearsal back."""
 
 
 class Control:
@@ -76,6 +87,25 @@ class Control:
             self.lender.unresolved = set(self._living(conn))
         self.sessions.processes = self.settings.workers
         self._recover_dead()
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Have every statement of a grant compiled before the first request waits for one; leaves no trace."""
+        opening = leases.Opening(self.clock.now_us(), 0, frozen=False)
+        with suppress(_Undone), self.store.begin() as conn:
+            limit_id = conn.execute(
+                insert(limits)
+                .values(scope="org", kind="usd", amount=2, window="day", seq=self.store.next_seq(conn))
+                .returning(limits.c.id)
+            ).scalar_one()
+            self.feed.limit(conn, limit_id)
+            window_us = bounds("day", opening.now_us)[0]
+            for need in (1, 1, 1):
+                granted = leases.grant(
+                    conn, limit_id, window_us, "", need=need, want=0, processes=1, observed=False, opening=opening
+                )
+                leases.change(conn, granted.lease_id, booked=granted.amount, journaled=granted.amount)
+            raise _Undone
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -133,7 +163,7 @@ class Control:
         """A gate greets: book its journal to the end that it names, then put right what got lost on the way."""
         await self.scribe.do(partial(self._enter, hello=hello))
         await self.scribe.alone(partial(self._book_to, hello.instance, Position(*hello.end)))
-        await self.scribe.do(partial(reconcile, instance=hello.instance))
+        await self.scribe.do(partial(leases.reconcile, instance=hello.instance))
         self.lender.unresolved.discard(hello.instance)
 
     def _enter(self, conn: Connection, hello: Hello) -> None:
@@ -232,12 +262,23 @@ class Control:
         if command.name in LAKE_COMMANDS:
             act = LAKE_COMMANDS[command.name]
             return Reply(result=await self.scribe.do(lambda conn: act(conn, command.args)))
+        if command.name == "status":
+            return Reply(result=await self.scribe.alone(self.status))
+        if command.name == "clock accept":
+            return Reply(result=await self.scribe.do(partial(self._accept_clock, actor=actor)))
         if command.name == "events flush":
             return Reply(result={"live": True, "written": await self._flush_lake()})
         context = commands.Context(self.store, self.vault, self.settings, self.home, self.clock, actor, self)
         reply = await self.scribe.alone(partial(commands.run, context, command.name, command.args))
         await self.sessions.publish()
         return reply
+
+    def _accept_clock(self, conn: Connection, actor: str) -> dict[str, Any]:
+        self.watch.accept(conn)
+        self.lender.frozen = False
+        now = self.clock.now_us()
+        audit.record(conn, now, actor, audit.Tag.CLOCK_ACCEPT, "clock", {"now": iso(now)})
+        return {"now": iso(now)}
 
     async def _wait_for_flush(self, args: dict[str, Any]) -> Reply:
         """The worker's question "is it time": yes when someone asks for a flush, or the time is over."""
@@ -311,7 +352,26 @@ def _laked(conn: Connection, wanted: dict[str, tuple[int, int]]) -> bool:
     return all(row.state == "gone" or (row.lake_segment, row.lake_offset) >= wanted[row.id] for row in rows)
 
 
-def main() -> int:
+@contextmanager
+def _turn(home: Home, ready_fd: int | None) -> Iterator[bool]:
+    """Control's lock: at once, or with `ready_fd` as soon as the control before gives it up.
+
+    The parent reads from `ready_fd` that this process has nothing left to do but to wait, and then stops the other
+    one: so nobody is without control for longer than it takes to open the store.
+    """
+    if ready_fd is not None:
+        os.write(ready_fd, b"ready\n")
+        os.close(ready_fd)
+    until = time.monotonic() + (0 if ready_fd is None else TAKE_OVER_S)
+    while True:
+        with lock(home) as held:
+            if held or time.monotonic() > until:
+                yield held
+                return
+        time.sleep(TAKE_OVER_POLL_S)
+
+
+def main(ready_fd: int | None = None) -> int:
     """Run control until it is told to stop; the exit status."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     home = Home.from_environment()
@@ -320,7 +380,7 @@ def main() -> int:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     home.create()
-    with lock(home) as held:
+    with _turn(home, ready_fd) as held:
         if not held:
             raise UserError(f"another control uses {home.root}", "stop it, or set JACKSTOP_HOME to another folder")
         store = open_store(settings, home)

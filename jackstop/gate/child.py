@@ -27,7 +27,7 @@ class Child:
 
     `role` is `current` for the one that serves, `successor` while it gets ready to, `leaving` once it was
     told to stop; `deadline` is when one that is leaving is killed. `stale` marks one that was started before
-    the last reload. `ready_fd` is the pipe on which a gate says that it serves, -1 once it has.
+    the last reload. `ready_fd` is the pipe on which a gate or control says that it is ready, -1 once it has.
     """
 
     kind: Kind

@@ -140,9 +140,7 @@ class Parent:
             return
         if self._reload and not self._replacing():
             self._replace_self()
-        self._keep_control()
-        self._keep_gates()
-        self._keep_worker()
+        self._keep_all()
         self._announce()
 
     def _wait(self) -> Iterable[int]:
@@ -235,37 +233,36 @@ class Parent:
         """Whether a reload is under way. Predecessors of gates may finish what is open for long after it."""
         return any(child.stale and (child.kind != "gate" or child.role != "leaving") for child in self.children)
 
-    def _keep_control(self) -> None:
-        """Control is alone in writing the store: the old one ends before the new one starts."""
-        running = self._of("control")
-        if not running:
-            self._spawn("control")
-        elif running[0].stale and running[0].role == "current":
-            self._tell_to_stop(running[0], STOP_TIMEOUT_S)
-
-    def _keep_gates(self) -> None:
-        handing_over = False
+    def _keep_all(self) -> None:
+        """Control first, then the gates one after the other, then the worker; each waits for the one before it."""
+        fresh = self._keep("control", 0, STOP_TIMEOUT_S, replace=True)
         for slot in range(len(self.listeners)):
-            gates = self._of("gate", slot)
-            current = next((gate for gate in gates if gate.role == "current"), None)
-            successor = next((gate for gate in gates if gate.role == "successor"), None)
-            if successor is not None and (successor.ready or current is None):
-                successor.role = "current"
-                if current is not None:
-                    self._tell_to_stop(current, self.settings.gate.shutdown_timeout_s)
-            elif current is None:
-                self._spawn("gate", slot)
-            elif current.stale and not handing_over:
-                handing_over = True
-                if successor is None:
-                    self._spawn("gate", slot, successor=True)
-
-    def _keep_worker(self) -> None:
-        running = self._of("worker")
-        if not running:
+            fresh = self._keep("gate", slot, self.settings.gate.shutdown_timeout_s, replace=fresh) and fresh
+        worker = next(iter(self._of("worker")), None)
+        if worker is None:
             self._spawn("worker")
-        elif running[0].stale and running[0].role == "current" and not any(gate.stale for gate in self._gates()):
-            self._tell_to_stop(running[0], STOP_TIMEOUT_S)
+        elif worker.stale and worker.role == "current" and fresh:
+            self._tell_to_stop(worker, STOP_TIMEOUT_S)
+
+    def _keep(self, kind: Kind, slot: int, stop_timeout_s: float, *, replace: bool) -> bool:
+        """See that one runs, and if `replace` that it is a fresh one; whether it is.
+
+        A predecessor is told to stop once its successor is ready: a gate when it serves, control when it has nothing
+        left to do but to wait for the lock.
+        """
+        running = self._of(kind, slot)
+        current = next((child for child in running if child.role == "current"), None)
+        successor = next((child for child in running if child.role == "successor"), None)
+        if successor is not None and (successor.ready or current is None):
+            successor.role = "current"
+            if current is not None:
+                self._tell_to_stop(current, stop_timeout_s)
+            return True
+        if current is None:
+            self._spawn(kind, slot)
+        elif current.stale and successor is None and replace:
+            self._spawn(kind, slot, successor=True)
+        return current is not None and not current.stale
 
     def _gates(self) -> list[Child]:
         return [child for child in self.children if child.kind == "gate" and child.role != "leaving"]
@@ -277,15 +274,19 @@ class Parent:
             return
         command = [*self.program, kind]
         fds: tuple[int, ...] = ()
-        reading = -1
-        if kind == "gate":
+        reading = writing = -1
+        if kind != "worker":
             reading, writing = os.pipe2(os.O_CLOEXEC)
-            fds = (self.listeners[slot].fileno(), writing)
-            command += ["--slot", str(slot), "--fd", str(fds[0]), "--ready-fd", str(writing)]
-        pid = spawn(command, self._log(kind, slot), fds, worker=kind == "worker")
-        if kind == "gate":
-            os.close(writing)
             self._selector.register(reading, selectors.EVENT_READ)
+            command += ["--ready-fd", str(writing)]
+            fds = (writing,)
+        if kind == "gate":
+            listener = self.listeners[slot].fileno()
+            command += ["--slot", str(slot), "--fd", str(listener)]
+            fds = (writing, listener)
+        pid = spawn(command, self._log(kind, slot), fds, worker=kind == "worker")
+        if writing >= 0:
+            os.close(writing)
         child = Child(kind, slot, pid, now, "successor" if successor else "current", ready_fd=reading)
         self.children.append(child)
         self._note(f"{name} is process {pid}")
@@ -351,7 +352,7 @@ class Parent:
         return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
     def _abandon_reload(self, why: str) -> None:
-        self._say(f"reload abandoned, the gates before it go on: {why}")
+        self._say(f"reload abandoned, what ran before goes on: {why}")
         self._successor_deaths = 0
         self._news = ""
         for child in self.children:

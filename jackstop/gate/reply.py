@@ -108,7 +108,7 @@ class ReplyReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head and not self.complete:
-            self._fields.append((name.lower(), value))
+            self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self.complete:

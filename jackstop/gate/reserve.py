@@ -6,7 +6,7 @@ import asyncio
 
 from jackstop.errors import Refused
 from jackstop.gate.admission import Admitted
-from jackstop.gate.context import MAX_COUNTING, Gate
+from jackstop.gate.context import MAX_COUNTING, Gate, note
 from jackstop.ledger import bounds
 from jackstop.ledger.books import Hold, HoldContext, Short
 
@@ -115,5 +115,8 @@ class Reserve:
             return await asyncio.get_running_loop().run_in_executor(
                 gate.counter, bounds.exact_input, texts, self._provider, self._ask.model
             )
+        except Exception as error:
+            note("an exact count failed", error)
+            return None
         finally:
             gate.counting -= 1

@@ -84,7 +84,7 @@ class _HeadSink:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         # llhttp's flags are gone once the message is over, which for one without a body is now.

@@ -20,8 +20,6 @@ from jackstop.settings import Settings
 
 MAX_FLOOD_NETWORKS = 1024
 """Networks counted apart in one second; the rest share one count."""
-_FIRST_WANT = 16
-"""How many holds of the first hold's size a gate would like to lease when it knows nothing of a limit's use."""
 
 
 EXHAUSTED_QUIET_US = 100_000
@@ -156,6 +154,9 @@ class Books:
             piece.last_used_us = now
             if piece.over:
                 observed = "budget"
+            if piece.free < piece.low:
+                piece.low = 0
+                self._need(piece, 0, self._target(piece) - piece.free)
         for gauge in path.gauges:
             gauge.take()
             hold.gauges.append(gauge)
@@ -228,13 +229,16 @@ class Books:
             lacking = sum(waiter.charge[index] for waiter in limit.waiters) - limit.free
             if lacking <= 0:
                 return
-            want = max(lacking, _FIRST_WANT * limit.waiters[0].charge[index], self._target(limit) - limit.free)
+            # Of a limit whose use is not known yet, one such request a second is expected.
+            first = limit.waiters[0].charge[index] * self._settings.ledger.outage_window_s
+            want = max(lacking, first, self._target(limit) - limit.free)
             limit.asking = self._send(Need(limit.budget.row.id, limit.window_us, lacking, want))
         elif not limit.has(self._clock.now_us()):
             limit.asking = self._send(Need(limit.row.id, 0, 1, limit.row.amount))
 
     def _target(self, piece: Slice) -> int:
-        return piece.per_s * self._settings.ledger.outage_window_s
+        """What an outage of control would take at the present rate of use."""
+        return max(piece.per_s, piece.taken) * self._settings.ledger.outage_window_s
 
     def settle(self, hold: Hold, event: Event, nusd: int, tokens: int) -> None:
         """Write the event and free the rest of the hold. More than was held is booked as well."""
@@ -396,6 +400,7 @@ class Books:
             )
             piece.total += message.amount
             piece.free += message.amount
+            piece.low = piece.free // 2
         return piece
 
     def _serve_exhausted(self, target: Slice | Gauge, message: Granted) -> None:

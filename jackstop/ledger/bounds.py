@@ -48,7 +48,7 @@ def _lists(provider: str, ask: Ask, ts_us: int) -> list[PriceList]:
     """Every price list by which this request may be billed."""
     # The provider may serve another tier than the one asked for, and reports `fast` as `priority`.
     tiers = {ask.service_tier, "", "priority"} if ask.service_tier in _DEARER_TIERS else {ask.service_tier, ""}
-    # The workspace decides where a request without `inference_geo` runs, and so does a model's own default.
+    # Without `inference_geo` the workspace's default decides where a request runs, which may be the US.
     geos = {"us"} if provider == "anthropic" and ask.inference_geo != "global" else {ask.inference_geo}
     horizon = _PRICE_HORIZON_US if provider == "deepseek" else 0
     moments = range(ts_us, ts_us + horizon + 1, _PRICE_STEP_US)

@@ -16,7 +16,10 @@ _CHARGE_INDEX = {"usd": 0, "tokens": 1, "requests": 2}
 
 
 class Slice:
-    """A lease of one budget in one window: `free` is neither held nor spent, `total` all that control gave."""
+    """A lease of one budget in one window: `free` is neither held nor spent, `total` all that control gave.
+
+    Below `low` it is time to ask for more, before a request has to wait for it.
+    """
 
     __slots__ = (
         "asking",
@@ -26,6 +29,7 @@ class Slice:
         "holds",
         "last_used_us",
         "lease_id",
+        "low",
         "over",
         "per_s",
         "taken",
@@ -41,6 +45,7 @@ class Slice:
         self.lease_id = 0
         self.total = 0
         self.free = 0
+        self.low = 0
         self.over = False
         self.asking = False
         self.holds = 0

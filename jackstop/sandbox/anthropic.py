@@ -349,7 +349,7 @@ async def messages(exchange: Exchange) -> None:
         cap=cap,
         thinks=_thinks(model, thinking),
         tier=tier,
-        searches=_searches(body, exchange.behaviour.searches),
+        searches=_searches(body, exchange.behaviour.searches) if model.search else 0,
     )
     shown = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
     tool = _tool_call(body, exchange.behaviour.tool > 0)

@@ -49,6 +49,7 @@ class Tag(Enum):
     TEAM_MODE = "admin:team:mode"
     PERSON_ADD = "admin:person:add"
     EVENTS_EXPORT = "admin:events:export"
+    CLOCK_ACCEPT = "admin:clock:accept"
     KEK_ROTATE_BEGIN = "admin:vault:rotate_kek_begin"
     KEK_ROTATE_END = "admin:vault:rotate_kek_end"
 

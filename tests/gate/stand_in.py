@@ -62,6 +62,8 @@ def main() -> int:
     if args.kind == "gate":
         gate(args.fd, args.ready_fd, stop)
     else:
+        if args.ready_fd is not None:
+            os.write(args.ready_fd, b"ready")
         stop.wait()
     with Path(home.root / "ended").open("a") as file:
         file.write(f"{args.kind}\n")

@@ -252,6 +252,7 @@ class Rig:
         self.gate = Gate(settings, self.registry, self.books, self.clock, "0-test", self.journal.has_room)
         self.provider = Provider()
         self.port = 0
+        self.clients: list[Client] = []
         self._folder = folder
         self._seq = 0
 
@@ -290,7 +291,9 @@ class Rig:
         grant(self.books, row, amount, self.clock.now_us())
 
     async def connect(self, **options: Any) -> Client:
-        return Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20, **options))
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20, **options))
+        self.clients.append(client)
+        return client
 
     async def exchange(self, raw: bytes) -> Answered:
         """Send bytes on a connection of their own, and read one answer."""
@@ -376,6 +379,11 @@ async def running(
         async with listening(rig.gate, listener, client_tls):
             yield rig
     finally:
+        for client in rig.clients:
+            client.cut()
         await rig.gate.close()
         await rig.provider.stop()
+        for client in rig.clients:
+            with contextlib.suppress(OSError):
+                await client.writer.wait_closed()
         rig.journal.close()

@@ -9,28 +9,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from jackstop.gate.child import LOG_BYTES, last_line, rotate
+from tests.waiting import PATIENCE_S, wait_for
 
-T = TypeVar("T")
 STAND_IN = Path(__file__).with_name("stand_in.py")
-PATIENCE_S = 30.0
-
-
-def wait_for(what: Callable[[], T]) -> T:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.02)
-    pytest.fail("what was waited for did not happen")
 
 
 class Running:
@@ -233,7 +220,7 @@ def test_a_reload_whose_new_gate_dies_keeps_the_old_one(start: Callable[..., Run
     first = running.ask()
     (running.home / "break-gate").touch()
     os.kill(running.process.pid, signal.SIGHUP)
-    running.said("reload abandoned, the gates before it go on: the new gate-0 does not start")
+    running.said("reload abandoned, what ran before goes on: the new gate-0 does not start")
     assert running.ask() == first
 
 

@@ -217,13 +217,14 @@ def test_no_cap_fits_what_has_no_output():
     )
 
 
-def test_every_model_has_prices_or_is_marked():
+def test_no_model_is_free_by_mistake():
     for provider, model in MODELS:
         listed = price_list(provider, model, TS)
         assert listed.context_window > 0
-        assert all(
-            (rates.input >= 0 and rates.cache_write >= rates.input) or rates.cache_write > 0 for _, rates in listed.tiers
-        )
+        for _, rates in listed.tiers:
+            assert rates.input > 0
+            assert rates.cache_write >= rates.input
+            assert rates.web_search > 0
 
 
 class TestExactInput:

@@ -75,7 +75,7 @@ def test_a_second_copy_of_a_header_stays_behind():
 
 
 def test_beta_flags_pass_only_where_a_meter_knows_them():
-    flags = b"context-1m-2025-08-07, interleaved-thinking-2025-05-14 ,mcp-client-2025-11-20,made-up,prompt-caching-2024-07-31"
+    flags = b"context-1m-2025-08-07, interleaved-thinking-2025-05-14 ,mcp-client-2025-11-20,x,prompt-caching-2024-07-31"
     found = dict(sent(MESSAGES, (b"anthropic-beta", flags), (b"anthropic-version", b"2026-10-21")))
     assert found[b"anthropic-beta"] == b"interleaved-thinking-2025-05-14,prompt-caching-2024-07-31"
     assert found[b"anthropic-version"] == b"2026-10-21"

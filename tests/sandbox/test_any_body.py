@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackstop.sandbox.generate import Count
@@ -63,6 +63,7 @@ def call(path: str, body: bytes, method: str = "POST") -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_every_json_object_gets_an_answer(path, data):
     field, model = PATHS[path]

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, and_, case, select, update
 from sqlalchemy import Row as DbRow
 
 from jackstop.control.commands import Context
+from jackstop.control.commands.people import email_of, person_id
+from jackstop.control.commands.team import ensure_team
 from jackstop.errors import UserError
 from jackstop.keys.amounts import Budget, parse_budget
 from jackstop.keys.issue import LimitSpec, add_limit, find_person
@@ -25,8 +27,9 @@ _BUDGET_KINDS = ("usd", "tokens", "requests")
 
 def set_budget(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """`scope`, `amount` (`5usd/day`, or `none` to take all budgets away), optional `mode`."""
-    scope, amount, mode = str(args["scope"]), str(args["amount"]), args.get("mode")
+    scope, amount, mode = _spelled(str(args["scope"])), str(args["amount"]), args.get("mode")
     with ctx.store.begin() as conn:
+        is_new = _ensure_scope(conn, ctx, scope)
         subject = check_scope(conn, scope)
         if amount.strip().lower() == "none":
             removed = _remove(conn, ctx.store, _budgets_of(scope))
@@ -38,7 +41,22 @@ def set_budget(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         limit_id = set_limit(conn, ctx.store, scope, budget, mode, ctx.clock.now_us())
         detail = {"kind": budget.kind, "amount": budget.amount, "window": budget.window, "mode": mode or ""}
         audit.record(conn, ctx.clock.now_us(), ctx.actor, Tag.BUDGET_SET, subject, detail)
-    return {"scope": scope, "limit": limit_id, "kind": budget.kind, "amount": budget.amount, "window": budget.window}
+    made = {"scope": scope, "limit": limit_id, "kind": budget.kind, "amount": budget.amount, "window": budget.window}
+    return {**made, "new_scope": is_new}
+
+
+def _ensure_scope(conn: Connection, ctx: Context, scope: str) -> bool:
+    """Add a team or an owner that is not there yet: a budget may stand before the first key. Whether it did."""
+    kind, _, name = scope.partition(":")
+    if kind == "team" and name:
+        found = conn.execute(select(tables.teams.c.name).where(tables.teams.c.name == name)).first()
+        ensure_team(conn, ctx, name)
+        return found is None
+    if kind == "owner" and name:
+        known = find_person(conn, email_of(name))
+        person_id(conn, ctx, email_of(name), "owner")
+        return known is None
+    return False
 
 
 def set_limit(conn: Connection, store: Store, scope: str, budget: Budget, mode: Mode | None, now_us: int) -> int:
@@ -66,6 +84,11 @@ def set_limit(conn: Connection, store: Store, scope: str, budget: Budget, mode: 
         .values(amount=case((taken > budget.amount, taken), else_=budget.amount))
     )
     return limit_id
+
+
+def _spelled(scope: str) -> str:
+    """An owner's address as it is stored."""
+    return f"owner:{scope[6:].strip().lower()}" if scope.startswith("owner:") else scope.strip()
 
 
 def check_scope(conn: Connection, scope: str) -> str:
@@ -113,8 +136,9 @@ def show(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             .limit(PAGE_ROWS)
         )
         if args.get("scope"):
-            check_scope(conn, str(args["scope"]))
-            statement = statement.where(limits.c.scope == str(args["scope"]))
+            scope = _spelled(str(args["scope"]))
+            check_scope(conn, scope)
+            statement = statement.where(limits.c.scope == scope)
         found = conn.execute(statement).all()
         rows = [_shown(conn, ctx, limit, held, now_us) for limit in found]
     return {"rows": rows, "after": found[-1].id if len(found) == PAGE_ROWS else None}

@@ -106,7 +106,11 @@ def _gates(ctx: Context) -> list[dict[str, Any]]:
     if ctx.live is None:
         return []
     now_us = ctx.clock.now_us()
-    gates = ctx.live.status().get("gates", [])
+    status = ctx.live.status()
+    gates = status.get("gates", [])
+    if status.get("clock_frozen"):
+        problem = "the clock jumped against the boot clock: no budget window opens"
+        return [result("windows", problem, "set the clock right, or accept it with `jackstop doctor --accept-clock`")]
     if not gates:
         return [result("gates", "control runs and no gate is connected to it", f"see the logs in {ctx.home.logs}")]
     late = [gate for gate in gates if now_us - gate.get("seen_us", now_us) > _STALE_US or not gate.get("fresh", True)]

@@ -11,7 +11,7 @@ from jackstop.errors import Refused
 from jackstop.gate.meter import fields, media, probes
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter, Usage
 from jackstop.gate.meter.fields import Malformed
-from jackstop.gate.meter.openai_usage import NOTHING, is_given
+from jackstop.gate.meter.openai_usage import NOTHING, Count, is_given
 from jackstop.gate.meter.sse import PassingReader
 from jackstop.ledger import allowances
 
@@ -51,6 +51,8 @@ _FREE_EDITS = ("clear_tool_uses_", "clear_thinking_")
 # Tools that the caller runs; their schema comes from Anthropic.
 _CLIENT_TOOLS = ("bash_", "text_editor_", "computer_2", "memory_", "tool_search_tool_")
 _CLIENT_TOOLSETS = ("browser_toolset_", "computer_toolset_")
+# More is beyond any request; the product with a context window stays within 64 bits.
+_MOST_USES = 10_000
 _DIRECT_TOOLS = frozenset({"web_search_20250305", "web_fetch_20250910"})
 _BODY_BLOCKS = frozenset(
     [
@@ -69,26 +71,26 @@ _BODY_BLOCKS = frozenset(
 
 
 class _CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class _ServerTools(msgspec.Struct):
-    web_search_requests: int | None = None
+    web_search_requests: Count | None = None
 
 
 class _OutputDetails(msgspec.Struct):
-    thinking_tokens: int | None = None
+    thinking_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
     """anthropic 2.12 types/usage.py and types/message_delta_usage.py; every field may be null."""
 
-    input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     cache_creation: _CacheCreation | None = None
-    output_tokens: int | None = None
+    output_tokens: Count | None = None
     output_tokens_details: _OutputDetails | None = None
     server_tool_use: _ServerTools | None = None
     service_tier: str | None = None
@@ -268,7 +270,7 @@ def _block(seen: media.Seen, block: dict[str, Any]) -> str:
         return said if isinstance(said, str) else ""
     source = block.get("source")
     if kind == "image":
-        seen.image(source.get("data") if isinstance(source, dict) else None)
+        seen.image(source.get("data") if isinstance(source, dict) and source.get("type") == "base64" else None)
     elif kind == "document":
         _document(seen, source)
     elif kind in ("tool_result", "search_result"):
@@ -337,7 +339,7 @@ class _Tools:
         name = "web_search" if kind.startswith("web_search_") else "web_fetch"
         self.feature = name
         self.tokens += allowances.BUILT_IN_TOOL
-        uses = fields.count(tool, "max_uses")
+        uses = fields.count(tool, "max_uses", _MOST_USES)
         if uses is None:
             self.unbounded = f"the tool {name} without `max_uses`"
             return
@@ -360,7 +362,7 @@ def _lay_over(found: _Usage, into: Usage) -> None:
         "web_searches": tools.web_search_requests if tools is not None else None,
     }
     for name, value in counts.items():
-        if value is not None and value >= 0:
+        if value is not None:
             setattr(into, name, value)
     for name in ("service_tier", "speed", "inference_geo"):
         text = getattr(found, name)
@@ -369,9 +371,9 @@ def _lay_over(found: _Usage, into: Usage) -> None:
     written = found.cache_creation_input_tokens
     split = found.cache_creation
     if split is not None and split.ephemeral_1h_input_tokens is not None:
-        into.cache_write_1h_tokens = max(0, split.ephemeral_1h_input_tokens)
-        into.cache_write_tokens = max(0, split.ephemeral_5m_input_tokens or 0)
-    if written is not None and written >= 0:
+        into.cache_write_1h_tokens = split.ephemeral_1h_input_tokens
+        into.cache_write_tokens = split.ephemeral_5m_input_tokens or 0
+    if written is not None:
         # The split may be missing or late; the total holds.
         into.cache_write_tokens = max(into.cache_write_tokens, written - into.cache_write_1h_tokens)
 
@@ -423,8 +425,8 @@ class _Reading:
 
     def _count(self, found: _Usage) -> None:
         _lay_over(found, self._usage)
-        self._has_input = self._has_input or (found.input_tokens is not None and found.input_tokens >= 0)
-        self._has_output = self._has_output or (found.output_tokens is not None and found.output_tokens >= 0)
+        self._has_input = self._has_input or found.input_tokens is not None
+        self._has_output = self._has_output or found.output_tokens is not None
         if self._has_input and self._has_output:
             self.outcome.usage = self._usage
 

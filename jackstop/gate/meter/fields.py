@@ -65,11 +65,11 @@ def whole_number(body: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def count(body: Mapping[str, Any], name: str) -> int | None:
-    """An integer member of at least 1, None where it is absent or null. Raises Malformed otherwise."""
+def count(body: Mapping[str, Any], name: str, most: int) -> int | None:
+    """An integer member from 1 to `most`, None where it is absent or null. Raises Malformed otherwise."""
     value = whole_number(body, name)
-    if value is not None and value < 1:
-        raise Malformed(f"`{name}` has to be at least 1")
+    if value is not None and not 1 <= value <= most:
+        raise Malformed(f"`{name}` has to be from 1 to {most}")
     return value
 
 

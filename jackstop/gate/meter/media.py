@@ -35,7 +35,7 @@ class Seen:
         self.cache_write = ""
 
     def image(self, data: Any) -> None:
-        """An image, given as its URL or base64 data; what stands in the body for it is not text."""
+        """An image; `data` is what carries it in the body and is no text, None where it is elsewhere."""
         if isinstance(data, str):
             self.data_bytes += len(data)
         self.tokens += self._image
@@ -76,7 +76,7 @@ class Seen:
                 said = part.get("text")
                 first = first or (said if isinstance(said, str) else "")
             elif kind == "image_url":
-                self.image(_image_url(part.get("image_url")))
+                self.image(inline_image(part.get("image_url")))
             elif kind == "input_audio":
                 self.unmetered = "audio"
             elif kind == "file":
@@ -86,8 +86,10 @@ class Seen:
         return first
 
 
-def _image_url(value: Any) -> Any:
-    return value.get("url") if isinstance(value, dict) else value
+def inline_image(value: Any) -> str | None:
+    """The data URL of an image part of OpenAI's dialects, None for one that is elsewhere."""
+    url = value.get("url") if isinstance(value, dict) else value
+    return url if isinstance(url, str) and url.startswith("data:image/") else None
 
 
 def content_texts(content: Any) -> list[str]:

@@ -60,6 +60,8 @@ KNOWN = frozenset(
 )
 # https://api-docs.deepseek.com/api/create-chat-completion, read 2026-11-23.
 KNOWN_DEEPSEEK = KNOWN | {"thinking", "user_id"}
+# https://developers.openai.com/api/reference/resources/chat: `n` is at most 128.
+_MOST_CHOICES = 128
 _TOOLS = frozenset({"function", "custom"})
 # Models that search the web whether asked to or not; the usage report does not count those searches.
 _SEARCH_MODELS = ("-search-preview", "-search-api")
@@ -158,7 +160,7 @@ class ChatMeter:
             whole_context=seen.whole_context,
             output_cap=max((cap for cap in caps if cap > 0), default=None),
             extra_output=self._predicted(body),
-            n=fields.count(body, "n") or 1,
+            n=fields.count(body, "n", _MOST_CHOICES) or 1,
             cache_write="short" if self.provider == "openai" else "",
             service_tier=openai_request.tier(body),
             allowance=allowance,

@@ -11,7 +11,7 @@ from jackstop.errors import Refused
 from jackstop.gate.meter import fields, media, openai_request, probes
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter
 from jackstop.gate.meter.fields import Malformed
-from jackstop.gate.meter.openai_usage import NOTHING, ResponsesUsage, error_code, is_given, responses_usage
+from jackstop.gate.meter.openai_usage import NOTHING, Count, ResponsesUsage, error_code, is_given, responses_usage
 from jackstop.gate.meter.sse import PassingReader
 from jackstop.ledger import allowances
 
@@ -91,6 +91,8 @@ _STORED_ITEMS = frozenset(
         "web_search_call",
     }
 )
+# More is beyond any request; the product with a context window stays within 64 bits.
+_MOST_CALLS = 10_000
 # Items that declare tools in the midst of the input.
 _TOOL_ITEMS = frozenset({"additional_tools", "tool_search_output"})
 _OWN = frozenset({"function", "custom"})
@@ -103,7 +105,7 @@ class _Item(msgspec.Struct):
 
 
 class _Requests(msgspec.Struct):
-    num_requests: int | None = None
+    num_requests: Count | None = None
 
 
 class _ToolUsage(msgspec.Struct):
@@ -165,7 +167,7 @@ class ResponsesMeter:
         system, first, messages = _input(seen, tools, body.get("input"))
         for tool in fields.items(body, "tools"):
             tools.add(tool)
-        calls = fields.count(body, "max_tool_calls")
+        calls = fields.count(body, "max_tool_calls", _MOST_CALLS)
         for name in _ELSEWHERE:
             if body.get(name) is not None:
                 seen.beyond(name)
@@ -297,7 +299,7 @@ def _parts(seen: media.Seen, content: Any) -> str:
             said = part.get("text")
             first = first or (said if isinstance(said, str) else "")
         elif kind in ("input_image", "computer_screenshot"):
-            seen.image(part.get("image_url"))
+            seen.image(media.inline_image(part.get("image_url")))
         elif kind == "input_audio":
             seen.unmetered = "audio"
         elif kind is None and isinstance(part, dict) and "stdout" in part:

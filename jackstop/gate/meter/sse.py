@@ -32,17 +32,25 @@ class Splitter:
         A piece with False belongs to an event longer than `limit`: it is handed on as it comes, unread.
         """
         buffer = self._buffer
-        buffer += chunk
         pieces: list[tuple[bytes, bool]] = []
         start = 0
-        position = self._searched
-        while (match := _END.search(buffer, position)) is not None:
-            end = position = match.end()
-            pieces.append((bytes(buffer[start:end]), not self._overlong))
-            self._overlong = False
-            start = end
-        if start:
+        if buffer:
+            buffer += chunk
+            position = self._searched
+            while (match := _END.search(buffer, position)) is not None:
+                end = position = match.end()
+                pieces.append((bytes(buffer[start:end]), not self._overlong))
+                self._overlong = False
+                start = end
             del buffer[:start]
+        else:
+            # The usual case: an event begins with the chunk, and nothing needs to be copied twice.
+            for match in _END.finditer(chunk):
+                end = match.end()
+                pieces.append((chunk[start:end], not self._overlong))
+                self._overlong = False
+                start = end
+            buffer += chunk[start:]
         if self._overlong or len(buffer) > self.limit:
             # Enough stays behind to recognise an end that is cut by the chunk.
             cut = max(0, len(buffer) - (_LONGEST_END - 1))

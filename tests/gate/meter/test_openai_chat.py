@@ -36,6 +36,7 @@ def content(*parts, **members):
         {"n": 0},
         {"n": -1},
         {"n": 1.5},
+        {"n": 129},
         {"max_tokens": "20"},
         {"max_tokens": 20.0},
         {"max_tokens": True},
@@ -258,7 +259,18 @@ def test_errors_are_known_by_code_and_never_by_message(body, code):
     assert (found.error_code, found.usage, found.complete) == (code, None, True)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b'{"usage":{"prompt_tokens":-2}}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b'{"usage":{"prompt_tokens":-2}}',
+        b'{"usage":{"prompt_tokens":1,"completion_tokens":99999999999999999999}}',
+        b"\xff",
+    ],
+)
 def test_what_is_no_response_counts_nothing(body):
     found = CHAT.whole(body)
     assert found.usage is None

@@ -1,0 +1,36 @@
+"""Every request member that the official SDKs know has been read here; what is missing is missing on purpose."""
+
+from __future__ import annotations
+
+from anthropic.types.beta.message_create_params import MessageCreateParamsBase as BetaMessages
+from anthropic.types.message_create_params import MessageCreateParamsBase as Messages
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase as Chat
+from openai.types.embedding_create_params import EmbeddingCreateParams as Embeddings
+from openai.types.responses.response_create_params import ResponseCreateParamsBase as Responses
+
+from jackstop.gate.meter import anthropic_messages, openai_chat, openai_embeddings, openai_responses
+
+# They travel as headers.
+HEADERS = {"betas", "user_profile_id", "workspace_id"}
+
+
+def missing(kind: type, known: frozenset[str]) -> set[str]:
+    return set(kind.__annotations__) - known - HEADERS
+
+
+def test_openai():
+    assert missing(Chat, openai_chat.KNOWN) == set()
+    assert missing(Embeddings, openai_embeddings.KNOWN) == set()
+    assert missing(Responses, openai_responses.KNOWN) == {"background_options", "context_management"}
+
+
+def test_anthropic():
+    assert missing(Messages, anthropic_messages.KNOWN) == set()
+    assert missing(BetaMessages, anthropic_messages.KNOWN) == {
+        "billing_policy",
+        "compaction",
+        "fallback_credit_token",
+        "fallbacks",
+        "mcp_servers",
+        "thread",
+    }
