@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from jackstop.clock import ManualClock
+from jackstop.control.protocol import Granted, Message, Need
 from jackstop.events.schema import Event
 from jackstop.gate.context import Gate
 from jackstop.gate.journal import START, Flooded, Held, Journal, Reader, Recorded
@@ -21,6 +22,7 @@ from jackstop.gate.listener import listening
 from jackstop.gate.registry import Registry
 from jackstop.keys import format as key_format
 from jackstop.keys.policy import CredentialRow, KeyRow, LimitRow, Policy
+from jackstop.ledger import windows
 from jackstop.ledger.books import Books
 from jackstop.settings import Settings
 
@@ -340,9 +342,6 @@ class Rig:
 
 def grant(books: Books, row: LimitRow, amount: int, now_us: int) -> None:
     """Lease a part of a limit, as control's answer would."""
-    from jackstop.control.protocol import Granted
-    from jackstop.ledger import windows
-
     start = windows.bounds(row.window, now_us)[0] if row.kind in {"usd", "tokens", "requests"} else 0
     books.granted(Granted(row.id, start, row.id, amount, exhausted=True))
 

@@ -10,11 +10,10 @@ import anthropic
 import openai
 import pytest
 
-from jackstop.control.protocol import Granted, Message, Need
 from jackstop.errors import Reason, Refused
 from jackstop.gate import refusals
 from jackstop.keys.policy import LimitRow, Policy
-from tests.gate.standins import Rig, post, running
+from tests.gate.standins import control_has_no_more, post, running
 
 
 @pytest.mark.parametrize("reason", get_args(Reason))
@@ -75,18 +74,6 @@ async def test_the_sdks_raise_their_own_exceptions(reason: str, tmp_path: Path) 
         assert isinstance(error, anthropic_error)
         assert error.status_code == anthropic_status
         assert error.response.headers["x-jackstop-reason"] == reason
-
-
-def control_has_no_more(rig: Rig) -> None:
-    """Control's part: whoever asks for more hears that there is none."""
-
-    def send(message: Message) -> bool:
-        if isinstance(message, Need):
-            answer = Granted(message.limit_id, message.window_us, message.limit_id, 0, exhausted=True)
-            asyncio.get_running_loop().call_soon(rig.books.granted, answer)
-        return True
-
-    rig.books.connected(send)
 
 
 def ask_openai(port: int, key: str, more: dict[str, Any]) -> Any:
