@@ -93,11 +93,13 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="jspg-"))
     folder.chmod(0o755)
-    server = Postgres(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        server = Postgres(folder)
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

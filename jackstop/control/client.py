@@ -118,15 +118,16 @@ def _under_lock(home: Home, settings: Settings, name: str, args: dict[str, Any])
 
 
 @contextlib.contextmanager
-def lock(home: Home) -> Iterator[bool]:
-    """Control's lock for a moment; False when somebody else holds it."""
+def lock(home: Home, wait_s: float = 0.0) -> Iterator[bool]:
+    """Control's lock; False when somebody else holds it for longer than `wait_s`."""
     handle = os.open(home.control_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_s
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+        while not _locked(handle):
+            if time.monotonic() >= deadline:
+                yield False
+                return
+            time.sleep(_RETRY_S)
         yield True
     finally:
         os.close(handle)
@@ -147,6 +148,14 @@ def parent_pid(home: Home) -> int | None:
     except FileNotFoundError:
         pass
     return None
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _in_process(home: Home, settings: Settings, name: str, args: dict[str, Any]) -> Reply:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from jackstop import providers
 from jackstop.gate import messages
+from jackstop.gate.context import note
 from jackstop.gate.meter.base import Ask, Meter, Outcome, StreamMeter
 from jackstop.gate.reply import ReplyHead
 
@@ -94,7 +95,7 @@ class Answer:
     def content(self, data: bytes) -> bytes:
         """The provider's bytes; returns what the client gets now."""
         if self._stream is not None:
-            return self._frame(self._stream.feed(data))
+            return self._frame(self._shown(self._stream, data))
         if self._kept is not None:
             if self.keeps(data):
                 self._kept.append(data)
@@ -103,6 +104,15 @@ class Answer:
                 self._kept = None
         now, self._held_back = self._held_back, data
         return self._frame(now) if now else b""
+
+    def _shown(self, stream: StreamMeter, data: bytes) -> bytes:
+        try:
+            return stream.feed(data)
+        except Exception as error:
+            # The client gets its bytes; without a usage report the hold stays charged.
+            note("a stream could not be read", error)
+            self._stream = None
+            return data
 
     def opening(self) -> bytes:
         """What the client gets before any content: a stream's head, so that it sees that the stream has begun."""
@@ -140,7 +150,11 @@ class Answer:
         if not 200 <= self.status < 300:
             self.error_code, self.error_message = messages.read_error(body)
             return Outcome()
-        return self._meter.whole(body) if self._meter is not None and body else Outcome()
+        try:
+            return self._meter.whole(body) if self._meter is not None and body else Outcome()
+        except Exception as error:
+            note("a response could not be read", error)
+            return Outcome()
 
 
 _PHRASES = {

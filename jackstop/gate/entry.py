@@ -8,9 +8,10 @@ from jackstop.errors import Refused
 from jackstop.gate import record, refusals
 from jackstop.gate.admission import Admitted
 from jackstop.gate.answer import Answer
+from jackstop.gate.context import note
 from jackstop.gate.meter.base import Outcome
 from jackstop.gate.record import Arrival
-from jackstop.gate.settle import Ending, Held, charge
+from jackstop.gate.settle import Charge, Ending, Held, charge
 from jackstop.gate.source import Source
 from jackstop.gate.wire import Head
 from jackstop.ledger.books import Books, Hold
@@ -76,17 +77,7 @@ class Entry:
             event.outcome = "error"
         if left and event.outcome in {"ok", "error", ""}:
             event.outcome = "cancelled"
-        route = admitted.opening.route
-        due = charge(
-            ending,
-            event.status or 0,
-            outcome,
-            Held(hold.nusd, hold.tokens),
-            route.provider,
-            admitted.ask,
-            event.ts,
-            metered=route.meter is not None,
-        )
+        due = self._due(ending, outcome, hold, admitted)
         event.cost_nusd = due.nusd
         event.estimated = due.estimated
         event.price_known = due.price_known
@@ -98,6 +89,24 @@ class Entry:
             self._books.release(hold, event)
         else:
             self._books.settle(hold, event, due.nusd, due.tokens)
+
+    def _due(self, ending: Ending, outcome: Outcome, hold: Hold, admitted: Admitted) -> Charge:
+        route, held = admitted.opening.route, Held(hold.nusd, hold.tokens)
+        try:
+            return charge(
+                ending,
+                self.event.status or 0,
+                outcome,
+                held,
+                route.provider,
+                admitted.ask,
+                self.event.ts,
+                metered=route.meter is not None,
+            )
+        except Exception as error:
+            # A hold must end, whatever a price list does: it stays charged.
+            note("a charge could not be reckoned", error)
+            return Charge(held.nusd, held.tokens, estimated=True)
 
     def _record(self) -> None:
         self.written = True

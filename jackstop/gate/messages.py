@@ -20,7 +20,7 @@ _VOCABULARY = """
     a above access account active after allowed already an and any api are argument array assistant at available
     balance be because been before below beta billing blocked body but by call calls can cannot capacity check
     client combined completion completions content context context_length_exceeded contact could count credentials
-    credit credits current currently daily deactivated deprecated details did disabled does due duplicate each either
+    credit credits current currently daily deactivated deprecated details did disabled do does due duplicate each either
     empty enabled end endpoint engine error errors exceed exceeded exceeds exist expected expired failed field file
     filter first float following for format forbidden found free from function generated got greater had has have
     header high image images in incorrect input insufficient integer internal invalid invalid_api_key is issue it its

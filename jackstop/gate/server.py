@@ -18,7 +18,7 @@ from jackstop.gate.wire import Head, RequestReader
 
 DISCARD_BYTES = 8 * 1024 * 1024
 """How much of a refused request is still read, so that the client gets to the answer and not to a reset."""
-DISCARD_S = 5.0
+DISCARD_S = 2.0
 LEAST_BODY_BYTES_PER_S = 16 * 1024
 """A body may take `body_timeout_s` and a second for every so many bytes of it."""
 RETIRE_S = 1.0

@@ -92,7 +92,7 @@ class Tail:
         for lease_id in {*booked, *journaled}:
             ledger.change(conn, lease_id, booked=booked[lease_id], journaled=journaled[lease_id])
         for where, held, recorded in kept:
-            self._keep(conn, where, held, "estimated", recorded.event.cost_nusd or held.nusd)
+            self._keep(conn, where, held, recorded.on, "estimated", recorded.event.cost_nusd or held.nusd)
         for recorded in overruns:
             _find_overrun(conn, store, clock, recorded)
         self._save(conn)
@@ -112,7 +112,9 @@ class Tail:
             )
         )
 
-    def _keep(self, conn: Connection, where: Position, held: Held, state: str, nusd: int) -> None:
+    def _keep(
+        self, conn: Connection, where: Position, held: Held, on: list[tuple[int, int]], state: str, nusd: int
+    ) -> None:
         conn.execute(
             insert(open_holds).values(
                 id=f"{self.instance}-{where.segment}-{where.offset}",
@@ -124,7 +126,7 @@ class Tail:
                 credential=held.credential,
                 nusd=nusd,
                 tokens=held.tokens,
-                charges=charges(conn, held.on),
+                charges=charges(conn, on),
                 state=state,
             )
         )
@@ -137,7 +139,7 @@ class Tail:
         for where, held in self.holds.items():
             for lease_id, amount in held.on:
                 ledger.change(conn, lease_id, booked=amount)
-            self._keep(conn, where, held, "open", held.nusd)
+            self._keep(conn, where, held, held.on, "open", held.nusd)
         lost = not self.closed and (
             self.reader.written() > self.position or (self.opened is not None and self.opened.boot != boot_id())
         )

@@ -182,6 +182,9 @@ class Books:
             async with asyncio.timeout(gate.lease_wait_ms / 1000):
                 return await waiter.future
         except TimeoutError:
+            # The hold may have been taken in the very moment in which the time ran out.
+            if waiter.future.done() and not waiter.future.cancelled():
+                return waiter.future.result()
             return Refused("lease", "the budget's next lease did not come in time", retry_after_s=1)
         except asyncio.CancelledError:
             self._undo(waiter)

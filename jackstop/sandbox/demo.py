@@ -142,7 +142,7 @@ class Demo:
         self.line("keys", "three, one for each application, bound to 127.0.0.1/32 and 5 USD a day")
         done = self.applications.work_until(WARM_UP_REQUESTS)
         billed = sum(line["cost_nusd"] for line in stage.bill().values())
-        self.line("apps", f"{self._fared(done)} through the official SDKs, billed {_usd(billed)} USD")
+        self.line("apps", f"through the official SDKs: {self._fared(done)}, {_usd(billed)} USD billed")
         return shop
 
     def _start(self, name: str, sdk: str, path: str, key: str) -> None:

@@ -15,7 +15,7 @@ from jackstop.store.engine import Store
 from jackstop.vault.credentials import unseal_credential
 from jackstop.vault.envelope import Vault
 
-BATCH_ROWS = 2_000
+BATCH_ROWS = 500
 
 
 class Feed:
@@ -32,27 +32,22 @@ class Feed:
         two calls rows may change again; they then come once more, later, so any split into transactions
         ends at the same state. Raises UserError when a credential cannot be unsealed.
         """
+        first = _next_seq(conn, seq)
+        if first is None:
+            return seq, []
+        # A number belongs to one row of one table, so this many numbers are at most this many rows.
+        last = first + at_most - 1
         found: list[tuple[int, Row]] = []
-        for read in (self._keys, self._credentials, self._limits, self._gaps):
-            found += read(conn, seq, at_most)
+        for statement, make in (
+            (_keys(), key_row),
+            (select(tables.credentials), self._credential_row),
+            (limits_with_team_mode(), self._limit_row),
+            (select(tables.gaps), _gap_row),
+        ):
+            numbers = statement.selected_columns.seq
+            found += [(row.seq, make(row)) for row in conn.execute(statement.where(numbers.between(first, last)))]
         found.sort(key=lambda numbered: numbered[0])
-        del found[at_most:]
-        return (found[-1][0] if found else seq), [row for _, row in found]
-
-    def _keys(self, conn: Connection, seq: int, at_most: int) -> list[tuple[int, Row]]:
-        statement = (
-            select(tables.keys, tables.people.c.email)
-            .join(tables.people, tables.people.c.id == tables.keys.c.owner_id)
-            .where(tables.keys.c.seq > seq)
-            .order_by(tables.keys.c.seq)
-            .limit(at_most)
-        )
-        return [(row.seq, key_row(row)) for row in conn.execute(statement)]
-
-    def _credentials(self, conn: Connection, seq: int, at_most: int) -> list[tuple[int, Row]]:
-        table = tables.credentials
-        rows = conn.execute(select(table).where(table.c.seq > seq).order_by(table.c.seq).limit(at_most))
-        return [(row.seq, self._credential_row(row)) for row in rows]
+        return found[-1][0], [row for _, row in found]
 
     def _credential_row(self, row: DbRow[Any]) -> CredentialRow:
         usable = row.state == "active"
@@ -66,11 +61,6 @@ class Feed:
             exclusive=row.exclusive,
             provider_key_id=row.provider_key_id,
         )
-
-    def _limits(self, conn: Connection, seq: int, at_most: int) -> list[tuple[int, Row]]:
-        limits = tables.limits
-        statement = limits_with_team_mode().where(limits.c.seq > seq).order_by(limits.c.seq).limit(at_most)
-        return [(row.seq, self._limit_row(row)) for row in conn.execute(statement)]
 
     def limit(self, conn: Connection, limit_id: int) -> LimitRow | None:
         """One limit by its number, None where there is none."""
@@ -89,10 +79,21 @@ class Feed:
             deleted=row.deleted,
         )
 
-    def _gaps(self, conn: Connection, seq: int, at_most: int) -> list[tuple[int, Row]]:
-        table = tables.gaps
-        rows = conn.execute(select(table).where(table.c.seq > seq).order_by(table.c.seq).limit(at_most))
-        return [(row.seq, GapRow(row.provider, row.model, row.feature, row.mended)) for row in rows]
+
+def _next_seq(conn: Connection, seq: int) -> int | None:
+    """The number of the first change after `seq`."""
+    numbers = [table.c.seq for table in (tables.keys, tables.credentials, tables.limits, tables.gaps)]
+    firsts = [conn.execute(select(func.min(number)).where(number > seq)).scalar() for number in numbers]
+    return min((first for first in firsts if first is not None), default=None)
+
+
+def _keys() -> Select[Any]:
+    keys, people = tables.keys, tables.people
+    return select(keys, people.c.email).join(people, people.c.id == keys.c.owner_id)
+
+
+def _gap_row(row: DbRow[Any]) -> GapRow:
+    return GapRow(row.provider, row.model, row.feature, row.mended)
 
 
 def limits_with_team_mode() -> Select[Any]:
@@ -150,6 +151,12 @@ def follow_settings(store: Store, settings: Settings) -> None:
 
 
 def touch_limits(conn: Connection, store: Store, which: Any) -> None:
-    """Give each limit that matches `which` a new change number."""
-    for limit_id in conn.execute(select(tables.limits.c.id).where(which).order_by(tables.limits.c.id)).scalars().all():
-        conn.execute(update(tables.limits).where(tables.limits.c.id == limit_id).values(seq=store.next_seq(conn)))
+    """Give each limit that matches `which` a new change number, in one statement however many they are."""
+    limits = tables.limits
+    last = conn.execute(select(func.max(limits.c.id)).where(which)).scalar()
+    if last is None:
+        return
+    base = store.next_seq(conn)
+    # Ids are distinct, so these numbers are; the gaps between them are numbers that no row has.
+    conn.execute(update(limits).where(which).values(seq=base + limits.c.id))
+    conn.execute(update(tables.meta).where(tables.meta.c.key == "seq").values(value=str(base + last)))

@@ -137,19 +137,19 @@ class System:
         return row["key"], row["id"]
 
     def up(self, *options):
-        log = (self.folder / "up.log").open("ab")
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "jackstop", "up"),
-                *("--gate", f"127.0.0.1:{self.port}", "--console", f"127.0.0.1:{self.console_port}"),
-                *("--workers", str(self.workers), *options),
-            ],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (self.folder / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "jackstop", "up"),
+                    *("--gate", f"127.0.0.1:{self.port}", "--console", f"127.0.0.1:{self.console_port}"),
+                    *("--workers", str(self.workers), *options),
+                ],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.wait_ready()
         return self
 
@@ -166,12 +166,12 @@ class System:
     def children(self):
         """Process ids of the parent's children by kind: control, worker, gate."""
         found = {"control": [], "worker": [], "gate": []}
-        listing = subprocess.check_output(["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="], text=True)
-        for line in listing.splitlines():
-            pid, _, arguments = line.strip().partition(" ")
-            for kind, pids in found.items():
-                if f"-m jackstop {kind}" in arguments:
-                    pids.append(int(pid))
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            with suppress(OSError):
+                arguments = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                for kind, pids in found.items():
+                    if f"-m jackstop {kind} " in arguments:
+                        pids.append(int(pid))
         return found
 
     def gates(self):

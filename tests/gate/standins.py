@@ -115,8 +115,8 @@ def streaming(events: list[bytes], *, end: bool = True, gate: asyncio.Event | No
     async def handle(asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         writer.write(STREAM_HEAD)
         for number, event in enumerate(events):
-            if number == 1 and gate is not None:
-                await gate.wait()
+            if number == 1 and gate is not None and not await opened_before_end(gate, reader):
+                return False
             writer.write(chunk(event))
             await writer.drain()
         if end:
@@ -124,6 +124,18 @@ def streaming(events: list[bytes], *, end: bool = True, gate: asyncio.Event | No
         return end
 
     return handle
+
+
+async def opened_before_end(gate: asyncio.Event, reader: asyncio.StreamReader) -> bool:
+    """Wait for the gate, or for the connection's end."""
+    opened, ended = asyncio.ensure_future(gate.wait()), asyncio.ensure_future(reader.read(1))
+    try:
+        await asyncio.wait({opened, ended}, return_when=asyncio.FIRST_COMPLETED)
+        return opened.done()
+    finally:
+        for each in (opened, ended):
+            each.cancel()
+        await asyncio.gather(opened, ended, return_exceptions=True)
 
 
 class Provider:
@@ -228,10 +240,9 @@ class Client:
     async def ended(self) -> bool:
         """Whether the gate closes the connection."""
         async with asyncio.timeout(PATIENCE_S):
-            try:
-                return await self.reader.read(1) == b""
-            except ConnectionError:
-                return True
+            with contextlib.suppress(ConnectionError):
+                await self.reader.read(-1)
+            return True
 
     def close(self) -> None:
         self.writer.close()
@@ -344,6 +355,18 @@ def grant(books: Books, row: LimitRow, amount: int, now_us: int) -> None:
     """Lease a part of a limit, as control's answer would."""
     start = windows.bounds(row.window, now_us)[0] if row.kind in {"usd", "tokens", "requests"} else 0
     books.granted(Granted(row.id, start, row.id, amount, exhausted=True))
+
+
+def control_has_no_more(rig: Rig) -> None:
+    """Control's part: whoever asks for more hears that there is none."""
+
+    def send(message: Message) -> bool:
+        if isinstance(message, Need):
+            answer = Granted(message.limit_id, message.window_us, message.limit_id, 0, exhausted=True)
+            asyncio.get_running_loop().call_soon(rig.books.granted, answer)
+        return True
+
+    rig.books.connected(send)
 
 
 def post(

@@ -125,7 +125,8 @@ def test_what_a_person_set_enforces_unless_the_key_observes(policy: Policy, expe
 
 
 @pytest.mark.parametrize(
-    ("models", "expected"), [(("gpt-4o*",), None), (("gpt-5", "gpt-4o-mini"), None), (("gpt-5*",), "model"), (("gpt",), "model")]
+    ("models", "expected"),
+    [(("gpt-4o*",), None), (("gpt-5", "gpt-4o-mini"), None), (("gpt-5*",), "model"), (("gpt",), "model")],
 )
 def test_models_are_globs(models: tuple[str, ...], expected: str | None) -> None:
     assert reason(judged(entry(Policy(models=models)))) == expected
@@ -240,7 +241,9 @@ def test_hours_without_days_are_for_every_day() -> None:
     assert len(parse_hours("08:00-18:00")) == 7
 
 
-@pytest.mark.parametrize("text", ["", "mon", "08:00", "moo 08:00-09:00", "25:00-26:00", "08:60-09:00", "08:00-24:01", "always"])
+@pytest.mark.parametrize(
+    "text", ["", "mon", "08:00", "moo 08:00-09:00", "25:00-26:00", "08:60-09:00", "08:00-24:01", "always"]
+)
 def test_other_hours_are_told_to_a_person(text: str) -> None:
     with pytest.raises(UserError):
         parse_hours(text)

@@ -64,7 +64,9 @@ def test_two_different_keys_are_refused(found: Head) -> None:
     assert refused.reason == "malformed"
 
 
-@pytest.mark.parametrize("found", [head(), head("Authorization: Basic eDp5"), head("Authorization: Bearer"), head("Authorization:")])
+@pytest.mark.parametrize(
+    "found", [head(), head("Authorization: Basic eDp5"), head("Authorization: Bearer"), head("Authorization:")]
+)
 def test_without_a_key_nothing_is_presented(found: Head) -> None:
     key = presented(found)
     assert isinstance(key, Presented)

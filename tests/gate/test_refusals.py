@@ -106,5 +106,10 @@ async def test_unknown_malformed_and_canary_keys_get_the_same_bytes(tmp_path: Pa
         assert len(answers) == 1
         assert b"connection: close" in answers.pop()
         (event,) = rig.events()
-        assert (event.key_id, event.reason, event.key_kind, event.markers) == ("000000000002", "unauthorized", "canary", "canary")
+        assert (event.key_id, event.reason, event.key_kind, event.markers) == (
+            "000000000002",
+            "unauthorized",
+            "canary",
+            "canary",
+        )
         assert sum(flood.count for flood in rig.floods()) == 6

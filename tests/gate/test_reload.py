@@ -7,7 +7,6 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Self
 
 import openai
@@ -20,13 +19,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def stage() -> Iterator[Stage]:
     stage = Stage()
     try:
         stage.open_sandbox()
         stage.jackstop("init", "--admin", "admin@example.com")
         stage.add_credential("main", "openai")
+        # On a machine that does other work as well, control's return may take longer than a request waits by default.
+        stage.environment["JACKSTOP_GATE_LEASE_WAIT_MS"] = f"{PATIENCE_S * 1000:.0f}"
         stage.open_gate(2)
         yield stage
     finally:
@@ -106,6 +106,17 @@ def test_no_request_is_lost_over_reloads_and_the_books_agree_with_the_bill(stage
             served = traffic.answered
             wait_for(lambda served=served: traffic.answered >= served + 20)
     assert traffic.failures == []
+    assert settled(stage) == stage.bill()["main"]["cost_nusd"]
+
+
+def test_keys_that_are_first_used_during_a_reload_get_their_lease(stage: Stage) -> None:
+    keys = [stage.issue("app@example.com", f"app-{number}", "--budget", "1usd/day")[0] for number in range(20)]
+    stage.jackstop("reload")
+    for key in keys:
+        with openai.OpenAI(base_url=stage.gate + "/openai/v1", api_key=key, max_retries=0) as client:
+            question = [{"role": "user", "content": "[[sandbox: out=5 latency_ms=50]] Hello"}]
+            client.chat.completions.create(model="gpt-4o-mini", messages=question, max_tokens=5)
+    wait_for(lambda: " reloaded\n" in said(stage))
     assert settled(stage) == stage.bill()["main"]["cost_nusd"]
 
 

@@ -135,7 +135,7 @@ async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(tmp_path: Pa
         key = rig.key()
         raw = post(key, b"x" * 1001)
         if chunked:
-            head, _, body = raw.partition(b"\r\n\r\n")
+            head, _, _ = raw.partition(b"\r\n\r\n")
             raw = head.replace(b"Content-Length: 1001", b"Transfer-Encoding: chunked") + b"\r\n\r\n3e9\r\n"
         client = await rig.connect()
         await client.send(raw if chunked else raw[:-1001])
@@ -167,6 +167,7 @@ async def test_beyond_max_connections_a_client_hears_so(tmp_path: Path) -> None:
         one_more = await rig.connect()
         answered = await one_more.answer()
         assert (answered.status, answered.reason) == (503, "overload")
+        one_more.close()
         kept[0].close()
         await rig.until(lambda: len(rig.gate.connections) < 2)
         assert (await rig.chat(key)).status == 200

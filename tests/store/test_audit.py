@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,3 +174,8 @@ def test_what_is_no_checkpoint_is_refused(text: str) -> None:
 def test_tags_have_a_source_a_subject_and_an_action() -> None:
     assert all(len(tag.value.split(":")) == 3 for tag in Tag)
     assert len({tag.value for tag in Tag}) == len(Tag)
+
+
+def test_every_tag_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert [tag.value for tag in Tag if f"`{tag.value}`" not in page] == []

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+from sqlalchemy.exc import DBAPIError
+
 from jackstop.clock import Clock
 from jackstop.control.protocol import Reply
 from jackstop.errors import UserError
 from jackstop.settings import Home, Settings
-from jackstop.store.engine import Store
+from jackstop.store.engine import Store, first_line
 from jackstop.vault.envelope import Vault
 
 _GROUPS = ("audit", "budget", "credential", "doctor", "events", "init", "key", "people", "team", "vault")
@@ -88,6 +90,10 @@ def run(ctx: Context, name: str, args: dict[str, Any]) -> Reply:
         return Reply(result=find(name)(ctx, args))
     except UserError as error:
         return Reply(problem=error.problem, remedy=error.remedy, status=error.status)
+    except DBAPIError as error:
+        _log.error("the command %s failed in the database: %s", name, first_line(error))
+        problem = f"the database failed: {first_line(error)}"
+        return Reply(problem=problem, remedy="check that it runs, and that its disk has room", status=3)
     except Exception:
         _log.exception("the command %s failed", name)
         return Reply(problem=f"the command `{name}` failed inside", remedy=f"see the logs in {ctx.home.logs}", status=3)

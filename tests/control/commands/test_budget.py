@@ -97,8 +97,9 @@ def test_budgets_on_every_scope(bench: Bench) -> None:
         "x",
         "org:1",
         "team:",
-        "team:blue",
-        "owner:nobody@example.com",
+        "team:a b",
+        "owner:",
+        "owner:x",
         "key:7sQw3ZkP0aVd",
         "credential:x",
         "person:1",
@@ -108,6 +109,15 @@ def test_a_scope_that_does_not_exist_is_refused(bench: Bench, scope: str) -> Non
     with pytest.raises(UserError) as caught:
         bench.run("budget set", scope=scope, amount="5usd/day")
     assert caught.value.remedy
+
+
+def test_a_budget_may_stand_before_the_first_key(bench: Bench) -> None:
+    assert bench.run("budget set", scope="team:blue", amount="5usd/day")["new_scope"]
+    assert bench.run("budget set", scope="owner:New@Example.com", amount="5usd/day")["new_scope"]
+    assert not bench.run("budget set", scope="owner:new@example.com", amount="6usd/day")["new_scope"]
+    assert [row["scope"] for row in shown(bench)] == ["team:blue", "owner:new@example.com"]
+    with pytest.raises(UserError):
+        bench.run("budget show", scope="team:green")
 
 
 def test_an_owner_stands_in_the_audit_log_by_number(bench: Bench) -> None:

@@ -232,6 +232,18 @@ def test_show_tells_everything_but_the_key(bench: Bench) -> None:
     assert made["key"].rpartition("_")[2] not in str(shown)
 
 
+def test_a_failing_database_is_named_without_what_was_written(bench: Bench) -> None:
+    with bench.store.begin() as conn:
+        conn.exec_driver_sql("ALTER TABLE teams RENAME TO elsewhere")
+    reply = bench.reply("team add", name="distinctive")
+    with bench.store.begin() as conn:
+        conn.exec_driver_sql("ALTER TABLE elsewhere RENAME TO teams")
+    assert reply.status == 3
+    assert "database failed" in reply.problem
+    assert "distinctive" not in reply.problem + reply.remedy
+    assert "Traceback" not in reply.problem
+
+
 def test_an_unknown_command_and_a_failure_inside_become_replies(bench: Bench) -> None:
     assert bench.reply("key frobnicate").status == 2
     assert bench.reply("nothing").status == 2

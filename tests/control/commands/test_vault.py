@@ -11,7 +11,7 @@ from jackstop.vault.envelope import Vault
 from jackstop.vault.kek import FileKek, open_vault
 from tests.control.command_bench import Bench
 
-COUNT = 7
+COUNT = 3
 
 
 class Killed(BaseException):

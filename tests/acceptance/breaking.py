@@ -1,0 +1,228 @@
+"""A system to be broken: processes die at chosen places, journals are kept aside, keys have credentials of their own."""
+
+import os
+import secrets
+import signal
+import sqlite3
+import subprocess
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from jackstop.control import client
+from jackstop.errors import UserError
+from jackstop.sandbox.bill import fingerprint
+from jackstop.settings import Home
+from tests.acceptance.system import System, get, until
+from tests.replay import replay_all
+
+KILLPOINTS = Path(__file__).with_name("killpoints")
+GATE_GAPS = (
+    *("hold-written", "request-sent", "first-byte-received", "usage-read", "event-written", "last-byte-sent"),
+    *("grant-journaled", "return-journaled"),
+)
+CONTROL_GAPS = ("grant-committed", "grant-sent", "journal-read", "booked", "return-committed")
+BURIAL_GAPS = ("dead-gate-claimed", "dead-gate-read", "dead-gate-booked")
+"""Places in control that it comes to when a gate has died."""
+WORKER_GAPS = ("parquet-renamed",)
+
+
+class Keeper:
+    """Links every segment of every journal into a folder of its own, where control's tidying does not reach it."""
+
+    def __init__(self, journals, kept):
+        self._journals, self.kept = journals, kept
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._stop.wait(0.1):
+            self.look()
+
+    def look(self):
+        for segment in self._journals.glob("*/*.seg"):
+            to = self.kept / segment.parent.name / segment.name
+            if not to.exists():
+                to.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError, FileExistsError):
+                    to.hardlink_to(segment)
+
+    def close(self):
+        self._stop.set()
+        self._thread.join()
+        self.look()
+
+
+class Holder:
+    """A key with a credential of its own, so that the provider's bill for it can be told from all others."""
+
+    def __init__(self, key, key_id, credential, secret, provider):
+        self.key, self.id, self.credential, self.provider = key, key_id, credential, provider
+        self.on_bill = fingerprint(secret)
+
+
+class Breakable(System):
+    """A system whose processes can be told where to die, and who is told everything over control's socket."""
+
+    def __init__(self, folder, workers=2, environment=None, sandbox=None):
+        self.places = folder / "places"
+        self.places.mkdir(parents=True)
+        over = {"PYTHONPATH": str(KILLPOINTS), "JACKSTOP_KILLPOINTS": str(self.places)}
+        super().__init__(folder, workers, {**over, **(environment or {})}, sandbox)
+        self.keeper = Keeper(self.home / "journal", folder / "kept")
+        self.holders = []
+        self._numbers = 0
+
+    def set_up(self):
+        self.command("init", "--admin", "admin@example.com")
+        return self
+
+    def tell(self, command, /, **args):
+        """Run a command in the running control."""
+        return client.ask(Home(self.home), command, args)
+
+    def holder(self, provider="openai", **options):
+        """Issue a key with a credential of its own."""
+        self._numbers += 1
+        name, secret = f"{provider}-{self._numbers}", f"sk-{secrets.token_hex(12)}"
+        url = f"{self.sandbox.url}/{provider}"
+        self.tell("credential add", name=name, provider=provider, base_url=url, secret=secret)
+        row = self.tell("key issue", **{"owner": "app@example.com", "name": name, "credential": name, **options})
+        self.holders.append(Holder(row["key"], row["id"], name, secret, provider))
+        return self.holders[-1]
+
+    # -- dying and coming back ----------------------------------------------------------------------------------
+
+    def arm(self, gap, n=1):
+        path = self.places / f"arm-{gap}"
+        path.with_suffix(".new").write_text(str(n))
+        path.with_suffix(".new").rename(path)
+
+    def disarm(self, gap):
+        """Take the arming back; whether nobody had come to it."""
+        try:
+            (self.places / f"arm-{gap}").unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def killed(self, gap):
+        """The processes that died in this gap."""
+        return [int(path.suffix[1:]) for path in self.places.glob(f"killed-{gap}.*")]
+
+    def whole(self):
+        """Whether all processes run, every gate that lives is connected and up to date, and the dead are booked."""
+        try:
+            status = self.tell("status")
+        except (UserError, OSError):
+            return False
+        children = self.children()
+        running = set(children["gate"])
+        return (
+            len(children["worker"]) == 1
+            and len(running) == self.workers
+            and {gate["pid"] for gate in status["gates"]} == running
+            and all(gate["fresh"] for gate in status["gates"])
+        )
+
+    def wait_whole(self, seconds=60):
+        until(self.whole, "everything runs again", seconds)
+
+    def wait_ready(self):
+        self.wait_whole()
+
+    def kill_all(self):
+        """Everything at once, as the machine's end would; what is left are files."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        for pids in self.children().values():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def lose_power(self, *, position_too):
+        """Zero what the journals got after their last sync. `position_too`: their note of the end is as old."""
+        (self.places / "boot").write_text(secrets.token_hex(8))
+        lost = 0
+        for folder in (self.home / "journal").iterdir():
+            with suppress(FileNotFoundError):
+                lost += self.cut_back(folder, position_too=position_too)
+        return lost
+
+    def cut_back(self, folder, *, position_too=False):
+        """Zero what one journal got after its last sync; how many bytes that were."""
+        number, offset = map(int, (self.places / f"synced-{folder.name}").read_text().split())
+        lost = 0
+        for path in sorted(folder.glob("*.seg")):
+            start = 0 if int(path.stem) > number else offset if int(path.stem) == number else None
+            if start is not None:
+                data = bytearray(path.read_bytes())
+                lost += len(data[start:].rstrip(b"\0"))
+                data[start:] = bytes(len(data) - start)
+                with path.open("r+b") as file:
+                    file.write(data)
+        if position_too:
+            with (folder / "position").open("r+b") as file:
+                file.write(number.to_bytes(8, "little") + offset.to_bytes(8, "little"))
+        return lost
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def rows(self):
+        """The provider's row of every request."""
+        return get(f"{self.sandbox.url}/_sandbox/requests", 30)
+
+    def billed(self):
+        """Nano-dollars on the provider's bill by credential."""
+        return {row["credential"]: row["cost_nusd"] for row in self.sandbox.bill()}
+
+    def books(self):
+        """Every dollar budget by scope, as `jackstop budget show` has it."""
+        return {row["scope"]: row for row in self.tell("budget show")["rows"] if row["kind"] == "usd"}
+
+    def open_holds(self):
+        found, after = [], ""
+        while after is not None:
+            page = self.tell("budget holds", after=after)
+            found += page["rows"]
+            after = page["after"]
+        return found
+
+    def windows(self):
+        """The books as they are in the database, by scope; `over` among them."""
+        with sqlite3.connect(f"file:{self.home / 'jackstop.db'}?mode=ro", uri=True) as database:
+            database.row_factory = sqlite3.Row
+            select = 'SELECT scope, w.amount, settled, leased, "over" FROM windows w JOIN limits l ON l.id = w.limit_id'
+            found = {row["scope"]: dict(row) for row in database.execute(f"{select} WHERE l.kind = 'usd'")}
+        database.close()
+        return found
+
+    def replays(self):
+        self.keeper.look()
+        return replay_all(self.keeper.kept)
+
+    def close(self):
+        self.keeper.close()
+        if self.process is not None and self.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.send_signal(signal.SIGTERM)
+                self.process.wait(20)
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.sandbox.stop()
+
+
+def die(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def at_rest(system, seconds=30):
+    """Wait until no request is under way and everything is booked and in the lake."""
+    until(lambda: all(hold["state"] != "under way" for hold in system.open_holds()), "no request under way", seconds)
+    until(lambda: system.tell("events flush")["written"], "the lake is up to date", seconds)
+
+

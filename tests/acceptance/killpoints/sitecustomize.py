@@ -1,0 +1,199 @@
+"""Kills a process of the system under test at a chosen place in its own code; nothing of this is in the program.
+
+It is on the PYTHONPATH of that system and does nothing without JACKSTOP_KILLPOINTS, the path of a folder. A file
+`arm-GAP` there, holding a number n, arms a gap: the process that comes there for the n-th time since takes the file
+away, leaves `killed-GAP` with its pid, and sends itself SIGKILL. `boot`, if it is there, stands for the machine's boot
+id. Each journal's last sync is kept in `synced-INSTANCE` as segment and offset.
+"""
+
+import asyncio
+import functools
+import importlib.abc
+import os
+import signal
+import sys
+from pathlib import Path
+
+FOLDER = os.environ.get("JACKSTOP_KILLPOINTS", "")
+SOON_S = 0.003
+"""Long enough for the event loop to hand over to the kernel what was written."""
+_counts = {}
+
+
+def _due(gap):
+    """Whether this is the time to die here."""
+    path = f"{FOLDER}/arm-{gap}"
+    try:
+        armed = os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return False
+    since, count = _counts.get(gap, (0, 0))
+    count = count + 1 if since == armed else 1
+    _counts[gap] = (armed, count)
+    try:
+        if count < int(Path(path).read_text() or 1):
+            return False
+        Path(path).rename(f"{FOLDER}/killed-{gap}.{os.getpid()}")
+    except FileNotFoundError:
+        return False  # another process was quicker
+    return True
+
+
+def _die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def come(gap, *, soon=False):
+    """The process comes to this place."""
+    if _due(gap):
+        if soon:
+            asyncio.get_running_loop().call_later(SOON_S, _die)
+        else:
+            _die()
+
+
+def after(owner, name, gap, *, when=lambda result, *args, **options: True, soon=False):
+    """Come to `gap` whenever this function has returned something for which `when` holds."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args, **options):
+        result = original(*args, **options)
+        if when(result, *args, **options):
+            come(gap, soon=soon)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def after_await(owner, name, gap, *, when=lambda result, *args, **options: True, soon=False):
+    """The same for a coroutine function."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    async def wrapped(*args, **options):
+        result = await original(*args, **options)
+        if when(result, *args, **options):
+            come(gap, soon=soon)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def before(owner, name, gap):
+    """Come to `gap` whenever this function is called."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args, **options):
+        come(gap)
+        return original(*args, **options)
+
+    setattr(owner, name, wrapped)
+
+
+def _journal(module):
+    journal = module.Journal
+    after(journal, "hold", "hold-written")
+    after(journal, "event", "event-written", when=lambda _, _self, record: record.hold is not None)
+    after(journal, "append", "grant-journaled", when=lambda _, _self, r: type(r).__name__ == "Leased" and r.amount > 0)
+    after(journal, "append", "return-journaled", when=lambda _, _self, r: type(r).__name__ == "Leased" and r.amount < 0)
+    _other_boot(module)
+    sync = journal.sync
+
+    def noted(self):
+        sync(self)
+        path = Path(FOLDER, f"synced-{self.instance}")
+        path.with_suffix(".new").write_text(f"{self.synced.segment} {self.synced.offset}")
+        path.with_suffix(".new").rename(path)
+
+    journal.sync = noted
+
+
+def _other_boot(module):
+    real = module.boot_id
+
+    def boot_id():
+        try:
+            return Path(FOLDER, "boot").read_text()
+        except FileNotFoundError:
+            return real()
+
+    module.boot_id = boot_id
+
+
+def _upstream(module):
+    after(module.Upstream, "send", "request-sent", soon=True)
+
+
+def _exchange(module):
+    before(module.Exchange, "_begin_answer", "first-byte-received")
+    after(module.Exchange, "_complete", "last-byte-sent", soon=True)
+
+
+def _entry(module):
+    after(module, "charge", "usage-read", when=lambda due, *_, **__: not due.estimated and not due.released)
+
+
+def _lender(module):
+    after_await(module.Lender, "_grant", "grant-committed", when=lambda grant, *_, **__: grant.amount > 0)
+    after_await(module.Lender, "need", "grant-sent", soon=True)
+    after_await(module.Lender, "returned", "return-committed")
+
+
+def _booking(module):
+    after(module.Tail, "book", "journal-read", when=lambda booked, *_: booked.records > 0)
+    before(module.Tail, "recover", "dead-gate-claimed")
+    after(module.Tail, "recover", "dead-gate-read")
+    _other_boot(module)
+
+
+def _control(module):
+    after(module.Control, "_book", "booked", when=lambda records, *_: records > 0)
+    after(module.Control, "_bury", "dead-gate-booked")
+
+
+def _worker(module):
+    after(module, "write", "parquet-renamed", when=lambda end, _journals, _lake, _instance, start: end > start)
+
+
+def _parent(module):
+    # Killed in earnest a process rests longer and longer before it is started again; here it has no blame.
+    module.STEADY_S = 0.0
+
+
+PLACES = {
+    "jackstop.gate.journal": _journal,
+    "jackstop.gate.upstream": _upstream,
+    "jackstop.gate.exchange": _exchange,
+    "jackstop.gate.entry": _entry,
+    "jackstop.gate.parent": _parent,
+    "jackstop.control.lender": _lender,
+    "jackstop.control.clockwatch": _other_boot,
+    "jackstop.control.process": _control,
+    "jackstop.events.worker": _worker,
+    "jackstop.ledger.booking": _booking,
+}
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the modules with places as Python does, and puts the places in once they are there."""
+
+    def find_spec(self, name, path, target=None):
+        if name not in PLACES:
+            return None
+        specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                run(module)
+                PLACES[name](module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+if FOLDER:
+    sys.meta_path.insert(0, Finder())
