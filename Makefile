@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
-SOURCES := jackstop tests $(wildcard bench)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up check test soak bench lock clean
@@ -30,10 +29,10 @@ up: setup ## the gates, control and the worker, until Ctrl-C
 	@$(BIN)/jackstop up $(ARGS)
 
 check: setup ## format, lint, types and the fast tests, in under a minute
-	@$(BIN)/ruff format --check -q $(SOURCES)
-	@$(BIN)/ruff check -q $(SOURCES)
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
-	@$(BIN)/pytest -q -m "not slow and not postgres"
+	@$(BIN)/pytest -q -n auto -m "not slow and not postgres"
 
 test: setup ## the whole suite, in 15 minutes at most
 	@$(BIN)/pytest -q

@@ -59,7 +59,7 @@ class Lender:
         pool = self._pools.get(row.id)
         if pool is None or old is None:
             pool = self._pools[row.id] = limit_of(row)  # type: ignore[assignment]
-            assert isinstance(pool, (Rate, Concurrency))  # noqa: S101 -- by the kinds above
+            assert isinstance(pool, (Rate, Concurrency))
             level = pool.price * row.amount if isinstance(pool, Rate) else 0
             pool.grow(row.amount - sum(self._shares.get(row.id, {}).values()), level, self._clock.now_us())
         else:
@@ -90,7 +90,14 @@ class Lender:
     # -- asking -------------------------------------------------------------------------------------------------
 
     async def need(self, peer: Peer, message: Need) -> None:
-        """Answer one Need with one Granted."""
+        """Answer one Need with one Granted, whatever happens: the gate asks nothing more of a limit until then."""
+        try:
+            await self._need(peer, message)
+        except Exception:
+            peer.send(Granted(message.limit_id, message.window_us, 0, 0, exhausted=True, unknown=True))
+            raise
+
+    async def _need(self, peer: Peer, message: Need) -> None:
         row = self._limits.get(message.limit_id) or await self._look_up(message.limit_id)
         if row is None or row.deleted:
             peer.send(Granted(message.limit_id, message.window_us, 0, 0, exhausted=True, unknown=True))
@@ -144,6 +151,8 @@ class Lender:
         opening = ledger.Opening(self.latest_us, self._settings.ledger.outage_window_s * US_PER_S, frozen=self.frozen)
 
         def act(conn: Connection) -> ledger.Grant:
+            if not self._is_here(peer):
+                return ledger.Grant(0, 0, message.amount)
             return ledger.grant(
                 conn,
                 row.id,
@@ -159,9 +168,11 @@ class Lender:
 
         return await self._scribe.do(act)
 
-    async def _recall(
-        self, row: LimitRow, window_us: int, amount: int, holders: tuple[str, ...], asker: str
-    ) -> bool:
+    def _is_here(self, peer: Peer) -> bool:
+        """Whether this connection still stands: nothing may be granted to a process that is dead or greets anew."""
+        return self.peers.get(peer.instance) is peer
+
+    async def _recall(self, row: LimitRow, window_us: int, amount: int, holders: tuple[str, ...], asker: str) -> bool:
         """Ask the holders for `amount`; whether one of them stayed silent."""
         silent = False
         answers = []
@@ -212,7 +223,7 @@ class Lender:
         if not self._worth_giving(pool):
             holders = tuple(instance for instance, share in self._shares.get(row.id, {}).items() if share)
             silent = await self._recall(row, 0, 1, holders, peer.instance)
-        amount, level = self._part_with(pool)
+        amount, level = self._part_with(pool) if self._is_here(peer) else (0, 0)
         if amount:
             held = self._shares.setdefault(row.id, {})
             held[peer.instance] = held.get(peer.instance, 0) + amount
@@ -232,4 +243,3 @@ class Lender:
         share = max(0, pool.share)
         pool.share -= share
         return share, 0
-

@@ -225,9 +225,12 @@ class Control:
             absent = [instance for instance in self._living(conn) if instance not in self.sessions.gates]
         for instance in absent:
             folder = self.home.journal / instance
-            if not folder.exists() or claim(folder, partial(self._bury, instance)):
-                self.lender.unresolved.discard(instance)
-                self._tails.pop(instance, None)
+            if not folder.exists():
+                self._bury(instance)
+            elif not claim(folder, partial(self._bury, instance)):
+                continue
+            self.lender.unresolved.discard(instance)
+            self._tails.pop(instance, None)
 
     def _bury(self, instance: str) -> None:
         tail = Tail(self.home.journal, instance)
@@ -299,7 +302,7 @@ class Control:
         self._flush_asked.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                while not await self.scribe.do(partial(_laked, wanted=wanted)):
+                while not await self.scribe.do(partial(_laked, wanted=wanted)):  # noqa: ASYNC110 -- another process
                     await asyncio.sleep(0.02)
                 return True
         return False
@@ -341,7 +344,13 @@ class Control:
             session = self.sessions.gates.get(row.id)
             fresh = session is not None and session.seq >= seq
             gates.append(
-                {"slot": row.slot, "pid": row.pid, "instance": row.id, "fresh": fresh, "seq": session.seq if session else 0}
+                {
+                    "slot": row.slot,
+                    "pid": row.pid,
+                    "instance": row.id,
+                    "fresh": fresh,
+                    "seq": session.seq if session else 0,
+                }
             )
         return {"gates": gates, "seq": seq, "clock_frozen": self.watch.frozen, "now": iso(self.clock.now_us())}
 
@@ -380,9 +389,7 @@ def main(ready_fd: int | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     home = Home.from_environment()
     settings = load(home)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home.create()
     with _turn(home, ready_fd) as held:
         if not held:

@@ -85,7 +85,7 @@ class Scribe:
             self._answer(job.future, result, None)
 
     def _one(self, job: _Job) -> Any:
-        assert job.act is not None  # noqa: S101 -- a shared job by construction
+        assert job.act is not None
         with self._store.begin() as conn:
             return job.act(conn)
 

@@ -33,6 +33,8 @@ from jackstop.secret import Secret
 from jackstop.store.feed import Feed
 
 HEARTBEAT_MS = 500
+PUBLISH_S = 1.0
+"""How long a command waits until every gate has been sent what it changed; one that takes nothing gets it later."""
 OLDEST_VERSION = max(1, VERSION - 1)
 _MAX_UNSENT_BYTES = 256 * 1024 * 1024
 _CREDENTIALS = struct.Struct("3i")
@@ -80,6 +82,7 @@ class Sessions:
         self._clock = clock
         self._attach = attach
         self._run_command = run_command
+        self._feeds: set[asyncio.Task[None]] = set()
         self.gates: dict[str, GateSession] = {}
         self.pepper = Secret(b"")
         self.fingerprint_key = Secret(b"")
@@ -138,7 +141,7 @@ class Sessions:
         elif isinstance(message, Returned):
             work = self._lender.returned(session, message)
         else:
-            raise ValueError(f"gate {session.instance} said {type(message).__name__}")
+            raise ValueError(f"gate {session.instance} said {type(message).__name__}")  # noqa: TRY004 -- of the protocol
         task = asyncio.create_task(work)
         session.tasks.add(task)
         task.add_done_callback(session.tasks.discard)
@@ -164,10 +167,14 @@ class Sessions:
                 self._lender.follow(row)
 
     async def publish(self) -> None:
-        """Send what has changed to every gate."""
-        await asyncio.gather(
-            *(self.feed(session) for session in list(self.gates.values())), return_exceptions=True
-        )
+        """Send what has changed to every gate, without waiting for one that has stopped to read."""
+        feeds = {asyncio.create_task(self.feed(session)) for session in self.gates.values()}
+        for task in feeds:
+            self._feeds.add(task)
+            task.add_done_callback(self._feeds.discard)
+            task.add_done_callback(_report)
+        if feeds:
+            await asyncio.wait(feeds, timeout=PUBLISH_S)
 
     def beat(self) -> None:
         """Tell every gate that control is alive; one that is being fed hears it in its turn."""

@@ -18,6 +18,8 @@ MAX_KEPT_BYTES = 64 * 1024 * 1024
 """The longest response whose usage is read; a longer one leaves its hold charged."""
 MAX_ERROR_BYTES = 64 * 1024
 _BODYLESS = frozenset({204, 304})
+_OWN = frozenset({b"content-length", b"transfer-encoding", b"x-jackstop-reason"})
+"""Headers that are the gate's own towards clients, whatever a provider says."""
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -67,11 +69,7 @@ class Answer:
 
     def _write_head(self, head: ReplyHead, length: int | None) -> bytes:
         lines = [b"HTTP/1.1 %d %s" % (head.status, _phrase(head.status))]
-        lines += [
-            name + b": " + value
-            for name, value in providers.response_headers(head.headers)
-            if name not in {b"content-length", b"transfer-encoding"}
-        ]
+        lines += [name + b": " + value for name, value in providers.response_headers(head.headers) if name not in _OWN]
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
         elif length is not None:

@@ -67,6 +67,7 @@ class Gate:
         self.stopping = False
         self.counting = 0
         self.counter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")
+        self.judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         registry.on_stop(self.stop_exchanges)
@@ -145,4 +146,5 @@ class Gate:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.pool.close()
-        self.counter.shutdown(wait=False, cancel_futures=True)
+        for executor in (self.counter, self.judge):
+            executor.shutdown(wait=False, cancel_futures=True)

@@ -27,6 +27,10 @@ from jackstop.gate.upstream import Origin, Unreachable, Upstream
 from jackstop.gate.wire import Head
 from jackstop.ledger.books import Hold
 
+LARGE_BODY_BYTES = 1024 * 1024
+"""Bodies beyond this are judged in a thread."""
+_NOTHING = (b"", b"")
+
 
 class Client(Protocol):
     """The client's side of one exchange."""
@@ -71,6 +75,7 @@ class Exchange:
         "_opening",
         "_phase",
         "_query",
+        "_request",
         "_resent",
         "_slow",
         "_source",
@@ -88,6 +93,7 @@ class Exchange:
         self._opening: Opening | None = None
         self._admitted: Admitted | None = None
         self._body = b""
+        self._request = _NOTHING
         self._buffered = 0
         self._upstream: Upstream | None = None
         self._answer: Answer | None = None
@@ -137,21 +143,35 @@ class Exchange:
 
     def receive(self, body: bytes) -> None:
         """Judge the body, and go on to reserve."""
+        self._body = body
+        self._buffer(len(body))
+        if len(body) > LARGE_BODY_BYTES:
+            self._gate.spawn(self._judge_apart())
+        else:
+            self._judged(self._judge())
+
+    def _judge(self) -> Admitted | Refused:
         assert self._opening is not None
-        event = self._entry.event
         try:
-            admitted = admit(self._opening, body, self._gate.settings)
+            return admit(self._opening, self._body, self._gate.settings)
         except Exception as error:
             note("a body could not be judged", error)
-            admitted = Refused("malformed", "the request's body cannot be judged")
+            return Refused("malformed", "the request's body cannot be judged")
+
+    async def _judge_apart(self) -> None:
+        """As `_judge`, in a thread: a large body must not keep everyone else waiting."""
+        self._judged(await asyncio.get_running_loop().run_in_executor(self._gate.judge, self._judge))
+
+    def _judged(self, admitted: Admitted | Refused) -> None:
+        event, size = self._entry.event, len(self._body)
+        if self._phase is Phase.DONE:
+            return
         if isinstance(admitted, Refused):
-            event.request_bytes = self._head.size + len(body)
+            event.request_bytes = self._head.size + size
             self.refuse(admitted, keep=True)
             return
         self._admitted = admitted
-        self._body = body
-        self._buffer(len(body))
-        record.add_ask(event, admitted, len(body), self._gate.registry.fingerprint_key)
+        record.add_ask(event, admitted, size, self._gate.registry.fingerprint_key)
         self._phase = Phase.RESERVE
         reserve = Reserve(self._gate, admitted, event.ts)
         got = reserve.now()
@@ -163,11 +183,7 @@ class Exchange:
             self._gate.spawn(self._wait(reserve))
 
     async def _wait(self, reserve: Reserve) -> None:
-        try:
-            got = await reserve.later()
-        except Exception as error:
-            note("a hold failed", error)
-            got = Refused("journal", "the gate could not hold the money for this request", retry_after_s=2)
+        got = await reserve.later()
         if isinstance(got, Hold):
             self._reserved(got)
         elif self._client is None:
@@ -206,9 +222,12 @@ class Exchange:
             return
         try:
             origin = forward.origin(self._opening.credential)
-        except ValueError:
-            self._fail(Refused("upstream", "the credential's base URL cannot be used"), "unsent")
+            self._request = forward.request(self._opening, self._admitted, self._head, self._query, self._body, origin)
+        except Exception as error:
+            note("a request could not be written", error)
+            self._fail(Refused("upstream", "the request cannot be forwarded to the credential's base URL"), "unsent")
             return
+        self._body = b""
         self._send(origin)
 
     def _send(self, origin: Origin) -> None:
@@ -226,6 +245,10 @@ class Exchange:
             status, how = (504, "did not answer in time") if error.timed_out else (502, "cannot be reached")
             self._fail(Refused("upstream", f"the provider {how}", status=status), "unsent")
             return
+        except Exception as error:
+            note("a connection failed", error)
+            self._fail(Refused("upstream", "the provider cannot be reached"), "unsent")
+            return
         except asyncio.CancelledError:
             self._client = None
             self._settle("unsent")
@@ -239,14 +262,10 @@ class Exchange:
             self._forward(upstream)
 
     def _forward(self, upstream: Upstream) -> None:
-        admitted, opening = self._admitted, self._opening
-        assert admitted is not None
-        assert opening is not None
         self._upstream = upstream
         self._phase = Phase.FORWARD
-        head, body = forward.request(opening, admitted, self._head, self._query, self._body, upstream.origin)
         self._wait_for(self._gate.settings.gate.response_timeout_s)
-        upstream.send(self, head, body)
+        upstream.send(self, *self._request)
 
     def _wait_for(self, seconds: float) -> None:
         """Let the clock call `expired` if nothing happens for so long; a drain keeps its own deadline."""
@@ -285,7 +304,7 @@ class Exchange:
         assert admitted is not None
         assert opening is not None
         self._phase = Phase.STREAM
-        self._body = b""
+        self._request = _NOTHING
         self._buffer(-self._buffered)
         keep = self._head.keep_alive and not self._gate.stopping
         answer = Answer(reply.head, opening.route.meter, admitted.ask, version=self._head.version, keep=keep)
@@ -363,7 +382,7 @@ class Exchange:
         if self._phase is Phase.ADMIT:
             self._entry.cancelled()
             self._end()
-        if self._phase not in {Phase.FORWARD, Phase.STREAM}:
+        if self._phase is not Phase.FORWARD and self._phase is not Phase.STREAM:
             return
         gate, upstream = self._gate, self._upstream
         assert self._opening is not None
@@ -443,3 +462,4 @@ class Exchange:
         self._client = None
         self._upstream = None
         self._body = b""
+        self._request = _NOTHING

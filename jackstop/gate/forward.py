@@ -28,12 +28,23 @@ def request(
     route, credential = opening.route, opening.credential
     if route.meter is not None and route.has_body:
         body = route.meter.rewrite(body, admitted.ask, admitted.cap if admitted.write_cap else None)
+    lines = _lines(route, credential, head, query, to)
+    if route.has_body:
+        lines += b"content-length: %d\r\n" % len(body)
+    return lines + b"\r\n", body
+
+
+def _lines(route: providers.Route, credential: CredentialRow, head: Head, query: bytes, to: Origin) -> bytes:
+    """Everything of the head but the length; the same for requests with the same head to the same credential."""
+    made: tuple[providers.Route, CredentialRow, bytes] | None = head.memo.get("forward")
+    if made is not None and made[0] is route and made[1] is credential:
+        return made[2]
     target = (to.prefix + route.upstream_path).encode("ascii")
     lines = [
         b"%s %s%s HTTP/1.1" % (head.method.encode("ascii"), target, b"?" + query if query else b""),
         b"host: " + to.host_header,
+        *(name + b": " + value for name, value in providers.request_headers(route, head.headers, credential.secret)),
     ]
-    lines += [name + b": " + value for name, value in providers.request_headers(route, head.headers, credential.secret)]
-    if route.has_body:
-        lines.append(b"content-length: %d" % len(body))
-    return b"\r\n".join(lines) + b"\r\n\r\n", body
+    raw = b"\r\n".join(lines) + b"\r\n"
+    head.memo["forward"] = (route, credential, raw)
+    return raw

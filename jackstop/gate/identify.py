@@ -24,6 +24,13 @@ class Presented(NamedTuple):
 
 def presented(head: Head) -> Presented | Refused:
     """Find the key. The same key in two places is one key; two different ones are refused."""
+    found: Presented | Refused | None = head.memo.get("presented")
+    if found is None:
+        found = head.memo["presented"] = _find(head)
+    return found
+
+
+def _find(head: Head) -> Presented | Refused:
     key, method, query = b"", "", head.query
     for name, value in head.headers:
         if name == b"authorization":

@@ -8,7 +8,19 @@ import os
 
 from jackstop.clock import Clock
 from jackstop.control.client import socket_path
-from jackstop.control.protocol import VERSION, Changes, Frames, Granted, Heartbeat, Hello, Message, Recall, Welcome, frame
+from jackstop.control.protocol import (
+    VERSION,
+    Changes,
+    Frames,
+    Granted,
+    Heartbeat,
+    Hello,
+    Message,
+    Recall,
+    Welcome,
+    frame,
+)
+from jackstop.gate.context import note
 from jackstop.gate.registry import Registry
 from jackstop.ledger.books import Books
 from jackstop.settings import Home
@@ -50,8 +62,10 @@ class Link:
         while True:
             try:
                 await self._converse()
-            except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+            except (OSError, ValueError) as error:
                 log.info("control is away: %s", error)
+            except Exception as error:
+                note("the connection to control failed", error)
             await asyncio.sleep(_RETRY_S)
 
     async def _converse(self) -> None:
@@ -75,7 +89,8 @@ class Link:
         if isinstance(message, Granted):
             self._books.granted(message)
         elif isinstance(message, Heartbeat):
-            self._registry.heard(self._clock.now_us())
+            # By when control said it, not by when it was read: what a paused process reads first may be old.
+            self._registry.heard(message.now_us)
         elif isinstance(message, Recall):
             self._books.recalled(message)
         elif isinstance(message, Changes):
@@ -98,4 +113,7 @@ class Link:
             ticks += 1
             if ticks * _TICK_S >= _TEND_S:
                 ticks = 0
-                self._books.tend()
+                try:
+                    self._books.tend()
+                except Exception as error:
+                    note("the upkeep of leases failed", error)

@@ -43,6 +43,7 @@ def main(slot: int, listen_fd: int | None, ready_fd: int | None = None) -> int:
     settings = load(home)
     check_listen(settings.gate)
     _keep_memory_private()
+    _allow_files()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if listen_fd is None:
         listener = bind(settings.gate.listen, shared=False)
@@ -58,6 +59,12 @@ def _keep_memory_private() -> None:
     """No core dumps and no debugger of the same user: keys and credentials are in memory (prctl(2))."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _allow_files() -> None:
+    """Every connection is a file: take as many as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def serve(home: Home, settings: Settings, slot: int, listener: socket.socket, ready_fd: int | None) -> None:

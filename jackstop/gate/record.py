@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from jackstop.gate.wire import Head
 
 _NAME_CHARS = 128
 _PATH_CHARS = 200
-_REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid", b"apim-request-id")
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"x-ds-trace-id", b"x-amzn-requestid", b"apim-request-id")
 _OUTCOMES = {
     400: "invalid",
     401: "denied",
@@ -49,12 +50,20 @@ class Arrival(NamedTuple):
 
 def begin(head: Head, source: Source, arrival: Arrival, gate_id: str) -> Event:
     """The event of a request of which only head and source are known."""
+    known: Event | None = head.memo.get("event")
+    if known is None:
+        known = head.memo["event"] = _read(head, source, gate_id)
+    event = copy.copy(known)
+    event.ts = event.seen_ts = arrival.ts_us
+    event.request_bytes = head.size
+    return event
+
+
+def _read(head: Head, source: Source, gate_id: str) -> Event:
     first = head.first
     agent = first.get(b"user-agent")
     user_agent = "" if agent is None else agent.decode("latin-1")[: traits.USER_AGENT_CHARS]
     return Event(
-        ts=arrival.ts_us,
-        seen_ts=arrival.ts_us,
         gate_id=gate_id,
         action=f"{head.method} {head.path[:_PATH_CHARS]}",
         api_version=first.get(b"anthropic-version", b"").decode("latin-1")[:32],
@@ -66,9 +75,8 @@ def begin(head: Head, source: Source, arrival: Arrival, gate_id: str) -> Event:
         user_agent=user_agent,
         ua_state=traits.user_agent_state(agent),
         client=traits.client_family(user_agent, first.get(b"x-stainless-lang", b"").decode("latin-1")[:16]),
-        http_fp=traits.header_order(b",".join([name for name, _ in head.headers])),
+        http_fp=traits.header_order(head.names),
         referer_host=traits.referer_host(first.get(b"referer") or first.get(b"origin")),
-        request_bytes=head.size,
     )
 
 

@@ -109,7 +109,9 @@ class Registry:
         """Whether what is known is recent enough to admit this key: fail closed."""
         gate = self._settings.gate
         allowed_s = gate.max_staleness_in_case_s if entry.row.in_case else gate.max_staleness_s
-        return self._complete and now_us - self._heard_us <= allowed_s * US_PER_S and now_us - self._ticked_us < _PAUSE_US
+        return (
+            self._complete and now_us - self._heard_us <= allowed_s * US_PER_S and now_us - self._ticked_us < _PAUSE_US
+        )
 
     def ready(self) -> bool:
         """Whether the snapshot is whole and fresh."""
@@ -142,10 +144,10 @@ class Registry:
         if not more:
             self._complete = True
 
-    def heard(self, now_us: int) -> None:
-        """Control spoke, and everything before has been applied."""
-        self._heard_us = now_us
-        self._ticked_us = now_us
+    def heard(self, said_us: int) -> None:
+        """Control spoke, at `said_us`, and everything before has been applied."""
+        self._heard_us = said_us
+        self._ticked_us = said_us
 
     def tick(self, now_us: int) -> None:
         """The loop runs. Only after a pause does this keep quiet until control is heard again."""

@@ -45,7 +45,7 @@ class ReplyReader:
     )
 
     def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._in_head = True
@@ -61,11 +61,12 @@ class ReplyReader:
         """Take bytes as they came. Raises ReplyBroken."""
         if self.head is None:
             self._seen += len(data)
-        if self.complete:
+        parser = self._parser
+        if parser is None:
             self.surplus = True
             return
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise ReplyBroken("it wants to change the protocol") from None
         except httptools.HttpParserCallbackError as error:
@@ -73,7 +74,9 @@ class ReplyReader:
             raise cause if isinstance(cause, ReplyBroken) else ReplyBroken("it is not HTTP/1.1") from None
         except httptools.HttpParserError:
             raise ReplyBroken("it is not HTTP/1.1") from None
-        if self.head is None and self._seen > MAX_HEAD_BYTES:
+        if self.complete:
+            self._parser = None  # or the two would keep each other until the collector comes
+        elif self.head is None and self._seen > MAX_HEAD_BYTES:
             raise ReplyBroken("its head is too long")
 
     def ended(self) -> bool:
@@ -113,6 +116,7 @@ class ReplyReader:
     def on_headers_complete(self) -> None:
         if self.complete:
             return
+        assert self._parser is not None
         status = self._parser.get_status_code()
         if status < 200:
             self._interim += 1
@@ -123,23 +127,26 @@ class ReplyReader:
         self.head = ReplyHead(status, self._fields, self._body_length(status))
 
     def _body_length(self, status: int) -> int | None:
-        lengths = [value for name, value in self._fields if name == b"content-length"]
-        codings = [value.lower() for name, value in self._fields if name == b"transfer-encoding"]
-        if len(lengths) + len(codings) > 1:
-            raise ReplyBroken("it gives its length twice")
-        if any(_VALUE.fullmatch(value) is None for _, value in self._fields):
-            raise ReplyBroken("its headers have control characters")
-        if codings:
-            if codings[0] != b"chunked" or self._parser.get_http_version() != "1.1":
+        length = coding = None
+        for name, value in self._fields:
+            if _VALUE.fullmatch(value) is None:
+                raise ReplyBroken("its headers have control characters")
+            if name == b"content-length" or name == b"transfer-encoding":  # noqa: PLR1714 -- on every response
+                if length is not None or coding is not None:
+                    raise ReplyBroken("it gives its length twice")
+                length, coding = (value, None) if name == b"content-length" else (None, value)
+        if coding is not None:
+            assert self._parser is not None
+            if coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
                 raise ReplyBroken("its transfer coding is not chunked")
             return None
         if status in _BODYLESS:
             return 0
-        if lengths:
-            if _LENGTH.fullmatch(lengths[0]) is None:
-                raise ReplyBroken("its length is not a number")
-            return int(lengths[0])
-        return None
+        if length is None:
+            return None
+        if _LENGTH.fullmatch(length) is None:
+            raise ReplyBroken("its length is not a number")
+        return int(length)
 
     def on_body(self, data: bytes) -> None:
         if not self.complete:
@@ -149,6 +156,7 @@ class ReplyReader:
         if self.head is None:
             self._fields = []
         else:
+            assert self._parser is not None
             self.complete = True
             # llhttp knows it only now: its flags are gone once the message is over.
             self._persistent = bool(self._parser.should_keep_alive())

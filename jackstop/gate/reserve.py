@@ -10,6 +10,8 @@ from jackstop.gate.context import MAX_COUNTING, Gate, note
 from jackstop.ledger import bounds
 from jackstop.ledger.books import Hold, HoldContext, Short
 
+_FAILED = Refused("journal", "the gate could not hold the money for this request", retry_after_s=2)
+
 
 class Reserve:
     """One request's way to its hold."""
@@ -31,12 +33,16 @@ class Reserve:
 
     def now(self) -> Hold | Short | Refused:
         """Take the hold if it can be had at once."""
-        bound = self._bound(self._admitted.cap)
-        self._got = (
-            bound
-            if isinstance(bound, Refused)
-            else self._gate.books.reserve(self._path, bound.nusd, bound.tokens, self._context)
-        )
+        try:
+            bound = self._bound(self._admitted.cap)
+            self._got = (
+                bound
+                if isinstance(bound, Refused)
+                else self._gate.books.reserve(self._path, bound.nusd, bound.tokens, self._context)
+            )
+        except Exception as error:
+            note("a hold failed", error)
+            self._got = _FAILED
         return self._got
 
     def may_yet(self, got: Hold | Short | Refused) -> bool:
@@ -45,6 +51,13 @@ class Reserve:
 
     async def later(self) -> Hold | Refused:
         """Wait for a lease, then look twice at what a budget refused."""
+        try:
+            return await self._later()
+        except Exception as error:
+            note("a hold failed", error)
+            return _FAILED
+
+    async def _later(self) -> Hold | Refused:
         got = self._got
         if isinstance(got, Short):
             bound = self._bound(self._admitted.cap)
@@ -109,9 +122,9 @@ class Reserve:
         gate, meter = self._gate, self._admitted.opening.route.meter
         if meter is None or gate.counting >= MAX_COUNTING:
             return None
-        texts = meter.texts(self._admitted.document)
         gate.counting += 1
         try:
+            texts = meter.texts(self._admitted.document)
             return await asyncio.get_running_loop().run_in_executor(
                 gate.counter, bounds.exact_input, texts, self._provider, self._ask.model
             )

@@ -23,7 +23,10 @@ LEAST_BODY_BYTES_PER_S = 16 * 1024
 """A body may take `body_timeout_s` and a second for every so many bytes of it."""
 RETIRE_S = 1.0
 """While the gate stops, a connection that is idle for so long is closed; its client is hardly about to use it."""
+FORGET_S = 2.0
+"""A connection that rests for so long keeps nothing of its last request."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PROBES = frozenset({"/healthz", "/readyz"})
 _RESET = struct.pack("ii", 1, 0)
 _UNKNOWN_DIALECT: refusals.Dialect = "openai"
 
@@ -50,6 +53,7 @@ class Connection(asyncio.Protocol):
         "_discarded",
         "_exchange",
         "_gate",
+        "_idle_until",
         "_paused",
         "_peer",
         "_reader",
@@ -72,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._charged = 0
         self._discarded = 0
         self._body_deadline = 0.0
+        self._idle_until = 0.0
         self.deadline = math.inf
 
     # -- what the transport calls -----------------------------------------------------------------------------------
@@ -85,7 +90,7 @@ class Connection(asyncio.Protocol):
             peer = transport.get_extra_info("peername")
             self._peer = of_peer(peer[0] if isinstance(peer, tuple) else "")
         gate.connections.add(self)
-        self.deadline = gate.now() + gate.settings.gate.idle_timeout_s
+        self.deadline = self._idle_until = gate.now() + gate.settings.gate.idle_timeout_s
         if len(gate.connections) > gate.settings.gate.max_connections:
             self._turn_away(Refused("overload", "the gate has too many connections; try again shortly", 503))
         elif gate.stopping:
@@ -149,9 +154,10 @@ class Connection(asyncio.Protocol):
             self._advancing = False
 
     def _step(self) -> bool:
-        if self._state in {State.IDLE, State.HEAD}:
+        state = self._state
+        if state is State.IDLE or state is State.HEAD:
             return self._read_head()
-        if self._state is State.BODY:
+        if state is State.BODY:
             return self._read_body()
         return False
 
@@ -167,7 +173,7 @@ class Connection(asyncio.Protocol):
         if isinstance(found, Refused):
             self._turn_away(found)
             return False
-        if found.path in {"/healthz", "/readyz"}:
+        if found.path in _PROBES:
             self._answer_probe(found)
             return True
         exchange = self._exchange = Exchange(gate, self, found, self._source(found))
@@ -219,7 +225,11 @@ class Connection(asyncio.Protocol):
         assert peer is not None
         if not self._gate.trusted:
             return peer
-        return behind(peer, self._gate.trusted, [value for name, value in head.headers if name == b"x-forwarded-for"])
+        source: Source | None = head.memo.get("source")
+        if source is None:
+            forwarded = [value for name, value in head.headers if name == b"x-forwarded-for"]
+            source = head.memo["source"] = behind(peer, self._gate.trusted, forwarded)
+        return source
 
     def _charge(self) -> None:
         """Count what is buffered here among all that is buffered."""
@@ -261,9 +271,9 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         self._state = State.IDLE
-        self.deadline = self._gate.now() + (
-            RETIRE_S if self._gate.stopping else self._gate.settings.gate.idle_timeout_s
-        )
+        now = self._gate.now()
+        self._idle_until = now + (RETIRE_S if self._gate.stopping else self._gate.settings.gate.idle_timeout_s)
+        self.deadline = min(self._idle_until, now + FORGET_S)
         self._resume()
 
     def _end(self, *, whole: bool) -> None:
@@ -325,7 +335,10 @@ class Connection(asyncio.Protocol):
         state = self._state
         if self._transport is None:
             return
-        if state is State.IDLE:
+        if state is State.IDLE and self._gate.now() < self._idle_until:
+            self._reader.forget()
+            self.deadline = self._idle_until
+        elif state is State.IDLE:
             self._end(whole=True)
         elif state is State.HEAD:
             self._turn_away(Refused("malformed", "the request's head did not come in time", 408))
@@ -337,4 +350,5 @@ class Connection(asyncio.Protocol):
     def retire(self) -> None:
         """The gate stops: an idle connection is closed soon, one in use after its answer."""
         if self._state is State.IDLE:
-            self.deadline = min(self.deadline, self._gate.now() + RETIRE_S)
+            self._idle_until = min(self._idle_until, self._gate.now() + RETIRE_S)
+            self.deadline = min(self.deadline, self._idle_until)

@@ -8,8 +8,9 @@ same connection is never taken for a part of it.
 
 from __future__ import annotations
 
+import copy
 import re
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import httptools
 import msgspec
@@ -32,7 +33,9 @@ _PATH = re.compile(
 _QUERY = re.compile(rb"[\x21\x24-\x7e]*")
 _DOTS = re.compile(rb"\.\.|/\.(?:/|\Z)")
 _HOST = re.compile(rb"[A-Za-z0-9.\-_\[\]:]+")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH_DIGITS = 18
+_LENGTH = re.compile(rb"[0-9]{1,%d}" % _LENGTH_DIGITS)
+_LENGTH_LINE = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})(?=\r\n)" % _LENGTH_DIGITS, re.IGNORECASE)
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect"})
 
 
@@ -45,7 +48,11 @@ class WireLimits(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct):
-    """A request's head, checked. Header names are in lower case; `first` holds the first value of each name."""
+    """A request's head, checked. Header names are in lower case; `first` holds the first value of each name.
+
+    `headers` and `first` leave the length out, `names` are those of all headers in their order. `memo` is what
+    later phases derive from the head and the connection alone; requests that differ only in their length share it.
+    """
 
     method: str
     path: str
@@ -58,6 +65,8 @@ class Head(msgspec.Struct):
     keep_alive: bool
     expects_continue: bool
     size: int
+    names: bytes
+    memo: dict[str, Any]
 
     @property
     def has_body(self) -> bool:
@@ -67,6 +76,14 @@ class Head(msgspec.Struct):
 def malformed(message: str, status: int = 400) -> Refused:
     """The refusal of bytes that are no request of this gate's kind."""
     return Refused("malformed", message, status=status)
+
+
+class _Last(NamedTuple):
+    """The head before on the same connection, and its bytes before and behind the digits of its length."""
+
+    before: bytes
+    behind: bytes
+    head: Head
 
 
 class _HeadSink:
@@ -97,7 +114,7 @@ class RequestReader:
     A refusal is final: the connection has to be closed after the answer.
     """
 
-    __slots__ = ("_body", "_chunks", "_count", "_length", "_limits", "_pending", "_scanned")
+    __slots__ = ("_body", "_chunks", "_count", "_last", "_length", "_limits", "_pending", "_scanned")
 
     def __init__(self, limits: WireLimits) -> None:
         self._limits = limits
@@ -107,6 +124,7 @@ class RequestReader:
         self._count = 0
         self._length = 0
         self._chunks: ChunkedBody | None = None
+        self._last: _Last | None = None
 
     @property
     def buffered(self) -> int:
@@ -145,11 +163,36 @@ class RequestReader:
         raw = bytes(pending[:end])
         self._pending = bytes(pending[end:])
         self._scanned = 0
-        found = read_head(raw, self._limits)
+        found = self._again(raw) or self._judge(raw)
         if isinstance(found, Head):
             self._length = found.content_length or 0
             self._chunks = ChunkedBody(self._limits.body_bytes) if found.chunked else None
         return found
+
+    def _judge(self, raw: bytes) -> Head | Refused:
+        found = read_head(raw, self._limits)
+        if isinstance(found, Head) and (length := _LENGTH_LINE.search(raw)) is not None:
+            self._last = _Last(raw[: length.start(1)], raw[length.end(1) :], found)
+        return found
+
+    def _again(self, raw: bytes) -> Head | None:
+        """The head before with another length, where that is all in which this one differs: SDKs repeat themselves."""
+        last = self._last
+        if last is None or not raw.startswith(last.before):
+            return None
+        start = len(last.before)
+        end = raw.find(b"\r\n", start)
+        digits = raw[start:end]
+        if not digits.isdigit() or len(digits) > _LENGTH_DIGITS or raw[end:] != last.behind:
+            return None
+        head = copy.copy(last.head)
+        head.content_length = int(digits)
+        head.size = len(raw)
+        return head
+
+    def forget(self) -> None:
+        """Let go of the head before: a connection that rests holds next to nothing."""
+        self._last = None
 
     def body(self) -> bytes | Refused | None:
         """The request's body once it is complete, empty where it has none; None while more has to come."""
@@ -210,6 +253,8 @@ def read_head(raw: bytes, limits: WireLimits) -> Head | Refused:
         return malformed("the request's head is not HTTP/1.1")
     except httptools.HttpParserUpgrade:
         return malformed("an upgrade to another protocol is not offered here")
+    finally:
+        del sink.parser  # or the two would keep each other until the collector comes
     if sink.target != target:
         return malformed("the request's target is ambiguous")
     located = read_target(target)
@@ -252,7 +297,7 @@ def _read_fields(
     for name in (b"upgrade", b"trailer", b"http2-settings"):
         if name in first:
             return malformed(f"the header {name.decode('ascii')} is not accepted here")
-    length = first.get(b"content-length")
+    length = first.pop(b"content-length", None)
     coding = first.get(b"transfer-encoding")
     if length is not None and (coding is not None or _LENGTH.fullmatch(length) is None):
         return malformed("the request's Content-Length is not one plain number")
@@ -266,11 +311,13 @@ def _read_fields(
         path=located[0],
         query=located[1],
         version="1.1" if modern else "1.0",
-        headers=headers,
+        headers=headers if length is None else [header for header in headers if header[0] != b"content-length"],
         first=first,
         content_length=None if length is None else int(length),
         chunked=coding is not None,
         keep_alive=keep_alive and modern,
         expects_continue=expect is not None and modern,
         size=size,
+        names=b",".join([name for name, _ in headers]),
+        memo={},
     )

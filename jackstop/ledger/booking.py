@@ -34,8 +34,9 @@ class Tail:
         self.reader = Reader(root / instance)
         self.position = START
         self.holds: dict[Position, Held] = {}
-        self.opened: Opened | None = None
         self.closed = False
+        self._boot = ""
+        self._torn: Position | None = None
         self._loaded = False
 
     def behind(self) -> bool:
@@ -46,12 +47,15 @@ class Tail:
         """Go on where an earlier control stopped: holds still open there are read again, not booked again."""
         row = conn.execute(select(instances).where(instances.c.id == self.instance)).one()
         booked = max(START, Position(row.segment, row.offset))
-        scan = max(START, Position(row.scan_segment, row.scan_offset))
-        for here, behind, record in self.reader.records(scan):
+        reached = max(START, Position(row.scan_segment, row.scan_offset))
+        self._boot = row.boot_id
+        for here, behind, record in self.reader.records(reached):
             if here >= booked:
                 break
             self._follow(here, record)
-            self.position = behind
+            reached = behind
+        if reached < booked:
+            self._torn = reached
         self.position = booked
         self._loaded = True
 
@@ -61,7 +65,7 @@ class Tail:
         elif isinstance(record, Recorded) and record.hold is not None:
             self.holds.pop(Position(*record.hold), None)
         elif isinstance(record, Opened):
-            self.opened = record
+            self._boot = record.boot
         elif isinstance(record, Closed):
             self.closed = True
 
@@ -108,7 +112,7 @@ class Tail:
                 offset=self.position.offset,
                 scan_segment=scan.segment,
                 scan_offset=scan.offset,
-                boot_id=self.opened.boot if self.opened else "",
+                boot_id=self._boot,
             )
         )
 
@@ -132,25 +136,33 @@ class Tail:
         )
 
     def recover(self, conn: Connection, store: Store, clock: Clock) -> None:
-        """The process is dead: book to the end, open holds at their maximum, and return or charge the rest."""
+        """The process is dead: book to the end, open holds at their maximum, and return the rest.
+
+        Where the journal lost its tail, its last word on holds, grants and returns is not known: then all that
+        was leased counts as spent.
+        """
         while self.book(conn, store, clock).records:
             pass
-        ledger.reconcile(conn, self.instance)
-        for where, held in self.holds.items():
-            for lease_id, amount in held.on:
-                ledger.change(conn, lease_id, booked=amount)
-            self._keep(conn, where, held, held.on, "open", held.nusd)
-        lost = not self.closed and (
-            self.reader.written() > self.position or (self.opened is not None and self.opened.boot != boot_id())
-        )
-        if lost:
+        if self._has_lost():
             for lease in ledger.charge_rest(conn, self.instance):
                 self._keep_tail(conn, lease, clock)
         else:
+            ledger.reconcile(conn, self.instance)
+            for where, held in self.holds.items():
+                for lease_id, amount in held.on:
+                    ledger.change(conn, lease_id, booked=amount)
+                self._keep(conn, where, held, held.on, "open", held.nusd)
             ledger.close(conn, self.instance)
         self.holds.clear()
+        self.position = self._torn or self.position
         self._save(conn)
         conn.execute(update(instances).where(instances.c.id == self.instance).values(state="closed"))
+
+    def _has_lost(self) -> bool:
+        """Whether the machine, and not just the process, ended under this journal, or something cut it short."""
+        if self.closed:
+            return False
+        return self._torn is not None or self._boot != boot_id() or self.reader.written() > self.position
 
     def _keep_tail(self, conn: Connection, lease: Row[Any], clock: Clock) -> None:
         conn.execute(

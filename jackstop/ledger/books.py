@@ -26,6 +26,9 @@ EXHAUSTED_QUIET_US = 100_000
 """How long the answer that a rate or concurrency is used up spares control the same question."""
 
 
+_NO_ROOM = Refused("journal", "the gate's journal has no room; try again shortly", retry_after_s=2)
+
+
 class HoldContext(msgspec.Struct):
     """What a hold is for; written into the journal beside it."""
 
@@ -78,6 +81,10 @@ class Sender(Protocol):
     def __call__(self, message: Message) -> bool: ...
 
 
+def _nowhere(message: Message) -> bool:  # noqa: ARG001 -- a Sender for the time without control
+    return False
+
+
 class Books:
     """Reserve, settle, release. Nothing here blocks; only `wait` waits."""
 
@@ -85,7 +92,7 @@ class Books:
         self._journal = journal
         self._settings = settings
         self._clock = clock
-        self._send: Sender = lambda message: False
+        self._send: Sender = _nowhere
         self._limits: dict[int, Limit] = {}
         self._waiting = 0
         self._floods: dict[str, int] = {}
@@ -146,7 +153,7 @@ class Books:
                 )
             )
         except JournalFull:
-            return Refused("journal", "the gate's journal has no room; try again shortly", retry_after_s=2)
+            return _NO_ROOM
         for piece, need in parts:
             piece.free -= need
             piece.taken += need
@@ -169,6 +176,8 @@ class Books:
         gate = self._settings.gate
         if self._waiting >= gate.lease_queue:
             return Refused("lease", "too many requests wait for a lease", retry_after_s=1)
+        if not self._journal.has_room():
+            return _NO_ROOM
         charge = (nusd, tokens, 1)
         waiter = Waiter(path, charge, context, asyncio.get_running_loop().create_future())
         now = self._clock.now_us()
@@ -352,7 +361,7 @@ class Books:
                 self._ask(limit)
 
     def disconnected(self) -> None:
-        self._send = lambda message: False
+        self._send = _nowhere
 
     def shares(self) -> list[tuple[int, int]]:
         """Shares of rates and concurrency by limit, for the greeting to control."""
@@ -397,10 +406,11 @@ class Books:
         piece = budget.opened(message.window_us, end)
         piece.lease_id = message.lease_id or piece.lease_id
         piece.over = message.over
-        if message.amount:
-            self._journal.append(
-                Leased(piece.lease_id, message.limit_id, message.window_us, message.amount)
-            )
+        if message.amount and not self._journal.has_room():
+            # What room there is belongs to the events of open holds; unwritten, the lease is not used.
+            self._send(Returned(message.limit_id, message.window_us, message.lease_id, message.amount))
+        elif message.amount:
+            self._journal.append(Leased(piece.lease_id, message.limit_id, message.window_us, message.amount))
             piece.total += message.amount
             piece.free += message.amount
             piece.low = piece.free // 2
@@ -442,6 +452,10 @@ class Books:
 
     def _give_back(self, piece: Slice, amount: int, recall_id: int = 0) -> None:
         limit_id = piece.budget.row.id
+        if not self._journal.has_room():
+            if recall_id:
+                self._send(Returned(limit_id, piece.window_us, 0, 0, recall_id))
+            return
         self._journal.append(Leased(piece.lease_id, limit_id, piece.window_us, -amount))
         piece.free -= amount
         piece.total -= amount
@@ -485,5 +499,3 @@ class Books:
     def _need(self, piece: Slice, amount: int, want: int) -> None:
         if not piece.asking:
             piece.asking = self._send(Need(piece.budget.row.id, piece.window_us, amount, want))
-
-

@@ -123,7 +123,7 @@ class Watch:
         try:
             while not self._stop.wait(self._interval_s):
                 self.look()
-        except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for this one
+        except Exception as error:
             self.failed = error
 
     def look(self):

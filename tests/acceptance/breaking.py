@@ -25,6 +25,7 @@ CONTROL_GAPS = ("grant-committed", "grant-sent", "journal-read", "booked", "retu
 BURIAL_GAPS = ("dead-gate-claimed", "dead-gate-read", "dead-gate-booked")
 """Places in control that it comes to when a gate has died."""
 WORKER_GAPS = ("parquet-renamed",)
+GAPS = (*GATE_GAPS, *CONTROL_GAPS, *BURIAL_GAPS, *WORKER_GAPS)
 
 
 class Keeper:
@@ -76,6 +77,12 @@ class Breakable(System):
 
     def set_up(self):
         self.command("init", "--admin", "admin@example.com")
+        return self
+
+    def begin(self):
+        """Set up, start, and give the organisation a budget that is on every path."""
+        self.set_up().up()
+        self.tell("budget set", scope="org", amount="100usd/life")
         return self
 
     def tell(self, command, /, **args):
@@ -132,28 +139,37 @@ class Breakable(System):
     def wait_ready(self):
         self.wait_whole()
 
-    def kill_all(self):
-        """Everything at once, as the machine's end would; what is left are files."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        for pids in self.children().values():
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+    def kill_parent(self):
+        """The parent alone; its children have to see to it themselves that they end."""
+        children = [pid for pids in self.children().values() for pid in pids]
+        os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
+        until(lambda: not any(map(runs, children)), "the children end")
+
+    def kill_all(self):
+        """Everything at once, as the machine's end would; what is left are files."""
+        children = [pid for pids in self.children().values() for pid in pids]
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        until(lambda: not any(map(runs, children)), "everything is dead")
 
     def lose_power(self, *, position_too):
         """Zero what the journals got after their last sync. `position_too`: their note of the end is as old."""
         (self.places / "boot").write_text(secrets.token_hex(8))
         lost = 0
         for folder in (self.home / "journal").iterdir():
-            with suppress(FileNotFoundError):
-                lost += self.cut_back(folder, position_too=position_too)
+            lost += self.cut_back(folder, position_too=position_too)
         return lost
 
     def cut_back(self, folder, *, position_too=False):
         """Zero what one journal got after its last sync; how many bytes that were."""
-        number, offset = map(int, (self.places / f"synced-{folder.name}").read_text().split())
+        try:
+            number, offset = map(int, (self.places / f"synced-{folder.name}").read_text().split())
+        except FileNotFoundError:
+            first = (folder / "00000000.seg").read_bytes()[16:20]
+            number, offset = 0, 24 + int.from_bytes(first, "little")  # the first record is synced when it is written
         lost = 0
         for path in sorted(folder.glob("*.seg")):
             start = 0 if int(path.stem) > number else offset if int(path.stem) == number else None
@@ -215,9 +231,12 @@ class Breakable(System):
         self.sandbox.stop()
 
 
-def die(pid):
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def runs(pid):
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def at_rest(system, seconds=30):

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import anthropic
 import openai
 
+from jackstop.events.schema import Event
+from tests.acceptance.books import ask_control
 from tests.acceptance.system import get, until
 
 CHAT = "gpt-4o-mini"
@@ -16,6 +18,10 @@ CLAUDE = "claude-haiku-4-5"
 DEEPSEEK = "deepseek-v4-flash"
 UNITS_PER_NUSD = 1_000_000
 """Rows of the practice providers count in millionths of a nano-dollar."""
+EMPTY = {name: getattr(Event(ts=0, seen_ts=0), name) for name in Event.__struct_fields__}
+"""An event's columns as they are where a journal leaves them out."""
+ID_CHARS = 32
+"""All that is common to the forms in which one provider's ids are written."""
 BASES = {
     "openai": "/openai/v1",
     "anthropic": "/anthropic",
@@ -54,25 +60,28 @@ async def close(made):
     await done(made.close())
 
 
+_ID_HEADERS = ("x-request-id", "request-id", "x-ds-trace-id")
+
+
 def request_id(answer):
-    """The provider's own id of the request, of an answer or a stream."""
+    """What the provider's own id of the request ends with, of an answer or a stream."""
     response = getattr(answer, "response", None)
-    if response is None:
-        return answer._request_id
-    return response.headers.get("x-request-id") or response.headers.get("request-id")
+    if response is not None:
+        return next(response.headers[name] for name in _ID_HEADERS if name in response.headers)[-ID_CHARS:]
+    return (answer._request_id or answer.id)[-ID_CHARS:]
 
 
 def provider_rows(system):
     """What the providers saw, by their own ids of the requests."""
-    return {row["id"]: row for row in get(f"{system.sandbox.url}/_sandbox/requests", 30)}
+    return {row["id"][-ID_CHARS:]: row for row in get(f"{system.sandbox.url}/_sandbox/requests", 30)}
 
 
 def events_of(system, key_id, count=1):
-    """The events of one key, oldest first, once there are at least so many."""
+    """The events of one key out of the gates' journals, oldest first, once there are at least so many."""
 
     def found():
-        rows = sorted((row for row in system.events() if row["key_id"] == key_id), key=lambda row: row["ts"])
-        return rows if len(rows) >= count else None
+        rows = [EMPTY | event for replay in system.replays() for _, event in replay.events if event["key_id"] == key_id]
+        return sorted(rows, key=lambda row: row["ts"]) if len(rows) >= count else None
 
     return until(found, f"{count} events of a key", 60)
 
@@ -81,9 +90,9 @@ def settled(system, key_id, ids):
     """The events of a key's calls `ids`, after holding each of them, and the ledger, against the provider's bill."""
     events = events_of(system, key_id, len(ids))
     rows = provider_rows(system)
-    known = {event["request_id"]: event for event in events}
+    known = {event["request_id"][-ID_CHARS:]: event for event in events}
     for ident in ids:
-        event, row = known[ident], rows[ident]
+        event, row = known[ident[-ID_CHARS:]], rows[ident[-ID_CHARS:]]
         assert event["cost_nusd"] == -(-row["units"] // UNITS_PER_NUSD), (event, row)
         assert event["outcome"] == "ok"
         assert not event["estimated"]
@@ -97,8 +106,7 @@ def settled(system, key_id, ids):
     until(
         lambda: all(
             row["settled_nusd"] == spent and not row["held_nusd"]
-            for row in system.json("budget", "show", scope)
-            if row["scope"] == scope
+            for row in ask_control(system, "budget show", scope=scope)["rows"]
         ),
         f"{spent} nano-dollars in the ledger for {scope}",
     )

@@ -157,7 +157,8 @@ class Schedules:
             held=0 <= over < requests and not self.calm_kept,
         )
         billed, settled = sum(row["cost_nusd"] for row in self.bill), self._org()
-        explained = 0
+        named = {self._row(event)["id"] for event in self.timeline.events if self._row(event)}
+        explained = -sum(row["units"] for row in self.seen.values() if row["id"] not in named) / 1e6
         for event in self.timeline.events:
             if event.get("estimated"):
                 explained += event["cost_nusd"] - self._units(event) / 1e6
@@ -272,7 +273,7 @@ class Schedules:
             "all of it",
             held=over["hold_nusd"] < cost == over["cost_nusd"] and booked == expected and "overrun" in over["markers"],
         )
-        window = 128_000 * 2_500 // 1_000
+        window = 128_000 * 2_500
         self._add(
             "the next like request is held at the context window",
             usd(after["hold_nusd"]),

@@ -97,7 +97,7 @@ async def test_openai_in_all_its_calls(system, make, form):
         model = await done(made.models.retrieve(CHAT))
         assert model.id == CHAT
         raw = await done(made.embeddings.with_raw_response.create(model=EMBEDDINGS, input="one more"))
-        ids += [raw.request_id, callers.request_id(models), callers.request_id(model)]
+        ids += [raw.headers["x-request-id"], callers.request_id(models), callers.request_id(model)]
         await callers.close(made)
     events = callers.settled(system, key_id, ids)
     assert {event["auth_method"] for event in events} == {"bearer"}
@@ -166,12 +166,13 @@ with made.messages.stream(**ask) as stream:
     final = stream.get_final_message()
 assert (answer.usage.output_tokens, final.usage.output_tokens) == (25, 25)
 assert made.messages.count_tokens(model=ask["model"], messages=ask["messages"]).input_tokens
+ids = [answer._request_id or answer.id, stream.request_id or stream.response.headers["x-ds-trace-id"]]
 refused = ""
 try:
     anthropic.Anthropic(api_key="nobody", base_url=url).messages.create(**ask)
 except anthropic.AuthenticationError as error:
     refused = error.response.headers["x-jackstop-reason"]
-print(json.dumps({"version": anthropic.__version__, "ids": [answer._request_id, stream.request_id], "refused": refused}))
+print(json.dumps({"version": anthropic.__version__, "ids": ids, "refused": refused}))
 """
 
 

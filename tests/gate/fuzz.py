@@ -268,6 +268,7 @@ def sent(rng: random.Random, admitted: Admitted, head: Head, query: bytes, body:
         asked = opening.route.meter.ask(again, len(raw_body))
         assert not isinstance(asked, Refused), "what goes out is what was admitted"
         assert asked.model == ask.model
+        assert all(isinstance(text, str) for text in opening.route.meter.texts(admitted.document))
         if asked.has_output and admitted.write_cap and asked.output_cap is not None:
             assert asked.output_cap <= admitted.cap
     one_reply(rng, admitted)

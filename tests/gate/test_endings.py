@@ -360,3 +360,56 @@ async def test_a_key_that_is_stopped_while_its_body_comes(tmp_path: Path) -> Non
         rig.key(state="revoked")
         assert await client.ended()
         assert only(rig).event.markers == "stopped"
+
+
+# -- failures that nobody foresaw
+
+
+def fails(*args: object, **options: object) -> object:
+    raise RuntimeError("the quick brown fox")
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "status", "reason"),
+    [
+        ("jackstop.gate.meter.openai_chat.CHAT", "ask", 400, "malformed"),
+        ("jackstop.ledger.bounds", "bound", 503, "journal"),
+        ("jackstop.gate.meter.openai_chat.CHAT", "rewrite", 502, "upstream"),
+        ("jackstop.gate.upstream.Pool", "connect", 502, "upstream"),
+        ("jackstop.gate.meter.openai_chat.CHAT", "whole", 200, None),
+        ("jackstop.ledger.prices", "cost", 200, None),
+    ],
+)
+async def test_whatever_fails_the_client_is_answered_and_the_hold_ends(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+    what: str,
+    status: int,
+    reason: str | None,
+) -> None:
+    monkeypatch.setattr(f"{where}.{what}", fails)
+    async with running(tmp_path) as rig:
+        answered = await rig.chat(rig.key())
+        assert (answered.status, answered.reason) == (status, reason)
+        await rig.quiet()
+        event = only(rig).event
+        if status == 200:
+            assert (event.estimated, event.cost_nusd) == (True, event.hold_nusd)
+        assert "RuntimeError at test_endings.py" in caplog.text
+        assert "fox" not in caplog.text
+        ended = [record for record in rig.records(Recorded) if record.hold is not None]
+        assert len(ended) == len(rig.holds())
+
+
+async def test_a_stream_that_cannot_be_read_passes_and_keeps_the_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jackstop.gate.meter.openai_chat._ChatStream.feed", fails)
+    async with running(tmp_path) as rig:
+        rig.provider.handle = streaming(chat_events())
+        answered = await rig.chat(rig.key(), STREAM)
+        assert answered.complete
+        assert answered.body == b"".join(chat_events())
+        assert only(rig).event.estimated

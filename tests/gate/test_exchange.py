@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 
 import pytest
 
 from jackstop.gate import answer as answer_module
+from jackstop.gate.admission import Admitted
+from jackstop.gate.answer import Answer
+from jackstop.gate.entry import Entry
+from jackstop.gate.exchange import LARGE_BODY_BYTES, Exchange
 from jackstop.gate.journal import Recorded
+from jackstop.gate.reply import ReplyReader
+from jackstop.gate.reserve import Reserve
 from jackstop.keys.policy import Policy
 from tests.gate.standins import (
     CHAT,
@@ -265,3 +272,33 @@ async def test_nothing_that_was_said_is_in_the_journal(tmp_path: Path) -> None:
         assert b"quick" not in written
         assert b"brown" not in written
         assert SECRET not in written
+
+
+async def test_requests_leave_no_objects_for_the_collector(tmp_path: Path) -> None:
+    kinds = (Exchange, Entry, Answer, Reserve, ReplyReader, Admitted)
+    async with running(tmp_path) as rig:
+        key, client = rig.key(), await rig.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(20):
+                rig.provider.handle = streaming(chat_events()) if number % 2 else replying(plain(chat_body()))
+                await client.send(post(key, {**CHAT, "stream": True} if number % 2 else CHAT))
+                assert (await client.answer()).status == 200
+            assert [type(found) for found in gc.get_objects() if isinstance(found, kinds)] == []
+        finally:
+            gc.enable()
+
+
+async def test_a_large_body_is_judged_apart_and_its_client_may_leave(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        key = rig.key()
+        large = {**CHAT, "messages": [{"role": "user", "content": "x" * (LARGE_BODY_BYTES + 1)}]}
+        assert (await rig.chat(key, large)).status == 200
+        assert (await rig.chat(key, {**large, "max_tokens": "many"})).status == 400
+        client = await rig.connect()
+        await client.send(post(key, large))
+        client.cut()
+        await rig.until(lambda: len(rig.events()) == 3)
+        await rig.quiet()
+        assert rig.gate.buffered == 0

@@ -1,4 +1,4 @@
-"""The journal: what is written is read back, by the program and by its documented format; nothing half-written counts."""
+"""The journal: what is written is read back, by the program and by its format alone; nothing half-written counts."""
 
 import fcntl
 import os
@@ -52,7 +52,11 @@ def test_records_come_back_in_order_over_segments(tmp_path):
     journal.close()
     read = list(Reader(journal.folder).records(START))
     assert [here for here, _, record in read if isinstance(record, Recorded)] == places
-    assert all(behind == following for (_, behind, _), (following, _, _) in pairwise(read) if behind.segment == following.segment)
+    assert all(
+        behind == following
+        for (_, behind, _), (following, _, _) in pairwise(read)
+        if behind.segment == following.segment
+    )
     replay = Replay(journal.folder)
     assert len(replay.events) == 500
     assert not replay.open
@@ -82,9 +86,10 @@ def test_a_hold_is_refused_before_the_room_for_open_events_runs_out(tmp_path, mo
     journal = journal_in(tmp_path)
     monkeypatch.setattr(journal, "_make", _no_space)
     places = []
+    while journal.has_room():
+        places.append(journal.hold(held()))
     with pytest.raises(JournalFull):
-        while True:
-            places.append(journal.hold(held()))
+        journal.hold(held())
     assert places
     for place in places:
         journal.event(event_of(place, extra="x" * 3_900))

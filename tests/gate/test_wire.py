@@ -39,7 +39,9 @@ def test_a_plain_request_is_read() -> None:
     head, body, reader = whole(raw)
     assert isinstance(head, Head)
     assert (head.method, head.path, head.query, head.version) == ("POST", "/openai/v1/x", b"a=b", "1.1")
-    assert head.headers == [(b"host", b"gate.test"), (b"x-y", b"z"), (b"content-length", b"3")]
+    assert head.headers == [(b"host", b"gate.test"), (b"x-y", b"z")]
+    assert head.names == b"host,x-y,content-length"
+    assert head.content_length == 3
     assert head.keep_alive
     assert body == b"abc"
     assert reader.buffered == 3 + len("GET")
@@ -206,6 +208,55 @@ def test_hostile_bodies_are_refused(raw: str, reason: str, pieces: int) -> None:
     assert isinstance(head, Head)
     assert isinstance(body, Refused)
     assert body.reason == reason
+
+
+def reread(*raws: bytes) -> list[Head | Refused | None]:
+    """The heads of requests that follow one another on one connection."""
+    reader = RequestReader(LIMITS)
+    heads = []
+    for raw in raws:
+        reader.feed(raw)
+        heads.append(reader.head())
+        if isinstance(heads[-1], Head):
+            assert isinstance(reader.body(), bytes)
+            reader.next()
+    return heads
+
+
+def with_length(length: str, rest: str = "X: y\r\n", body: int | None = None) -> bytes:
+    sent = int(length) if body is None else body
+    return f"POST / HTTP/1.1\r\n{HOST}Content-Length: {length}\r\n{rest}\r\n".encode() + b"a" * sent
+
+
+def test_requests_that_differ_only_in_their_length_share_what_is_derived_from_their_heads() -> None:
+    heads = reread(with_length("5"), with_length("123"), with_length("123", "X: z\r\n"), with_length("5"))
+    assert [head.content_length for head in heads if isinstance(head, Head)] == [5, 123, 123, 5]
+    one, two, three, four = (head for head in heads if isinstance(head, Head))
+    assert one.memo is two.memo
+    assert one.memo is not three.memo
+    assert four.first[b"x"] == b"y"
+    assert two.size == one.size + 2
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        with_length("+5", body=5),
+        with_length("5 5", body=5),
+        with_length("0x5", body=5),
+        with_length("", body=0),
+        with_length("9" * 19, body=5),
+        with_length("\xb2", body=2),
+        with_length("5", "X: y\r\nContent-Length: 6\r\n"),
+        with_length("5\r\nTransfer-Encoding: chunked", body=5),
+        with_length("5\r\n folded", body=5),
+        with_length("5\n", body=5),
+    ],
+)
+def test_a_hostile_length_is_refused_behind_an_honest_one_too(raw: bytes) -> None:
+    first, second = reread(with_length("5"), raw)
+    assert isinstance(first, Head)
+    assert isinstance(second, Refused)
 
 
 def test_slivers_are_refused() -> None:

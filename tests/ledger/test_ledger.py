@@ -293,5 +293,3 @@ async def test_a_waiter_that_gives_up_leaves_nothing_behind(store, tmp_path):
         await asyncio.gather(*gate.tasks)
         hold = await gate.hold(gate.path(1), 100)
         assert isinstance(hold, Hold)
-
-

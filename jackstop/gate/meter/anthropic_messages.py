@@ -265,6 +265,8 @@ def _content(seen: media.Seen, content: Any, name: str) -> str:
 def _block(seen: media.Seen, block: dict[str, Any]) -> str:
     seen.cached(block.get("cache_control"))
     kind = block.get("type")
+    if isinstance(kind, list | dict):
+        raise Malformed("`type` has to be a string")
     if kind == "text":
         said = block.get("text")
         return said if isinstance(said, str) else ""

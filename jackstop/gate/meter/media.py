@@ -99,7 +99,7 @@ def content_texts(content: Any) -> list[str]:
     found: list[str] = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind in _IMAGE_PARTS:
+        if isinstance(kind, str) and kind in _IMAGE_PARTS:
             continue
         if kind == "tool_result":
             found += content_texts(part.get("content"))

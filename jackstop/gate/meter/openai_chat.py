@@ -226,7 +226,7 @@ def _unmetered(body: Mapping[str, Any], model: str) -> str:
         return "a cache lifetime that chat completions do not report"
     for tool in fields.items(body, "tools"):
         kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind not in _TOOLS:
+        if not isinstance(kind, str) or kind not in _TOOLS:
             return f"a tool of the type {str(kind)[:64]!r}"
     return openai_request.unlisted_tier(body)
 

@@ -265,6 +265,8 @@ def _input(seen: media.Seen, tools: _Tools, given: Any) -> tuple[str, str, list[
 
 def _item(seen: media.Seen, tools: _Tools, item: dict[str, Any]) -> str:
     kind = item.get("type") or "message"
+    if not isinstance(kind, str):
+        raise Malformed("`type` has to be a string")
     if kind == "reasoning":
         # Without its encrypted content it is a reference to what the provider has stored.
         if not item.get("encrypted_content"):
@@ -295,6 +297,8 @@ def _parts(seen: media.Seen, content: Any) -> str:
     first = ""
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, list | dict):
+            raise Malformed("`type` has to be a string")
         if kind in _TEXT_PARTS:
             said = part.get("text")
             first = first or (said if isinstance(said, str) else "")
@@ -329,7 +333,7 @@ class _Tools:
             return
         if kind == "namespace":
             self.count += len(fields.items(tool, "tools"))
-            if any(not isinstance(inner, dict) or inner.get("type") not in _OWN for inner in tool["tools"] or ()):
+            if any(not isinstance(inner, dict) or str(inner.get("type")) not in _OWN for inner in tool["tools"] or ()):
                 self.unmetered = "a tool in a namespace that is no function"
         elif kind in _CLIENT_TOOLS or (kind == "shell" and _is_local(tool.get("environment"))):
             self.tokens += allowances.BUILT_IN_TOOL
@@ -397,7 +401,7 @@ class _ResponsesStream:
         if event.type is not None and event.type.endswith(".delta") and is_given(event.delta):
             try:
                 said = _TEXT.decode(event.delta)
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 said = ""
             self.outcome.output_bytes += len(said) if said.isascii() else len(said.encode())
         if event.type == "error":

@@ -89,7 +89,7 @@ def error_code(raw: msgspec.Raw) -> str:
         return ""
     try:
         error = _ERROR.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "error"
     return str(error.code or error.type or "error")[:128]
 

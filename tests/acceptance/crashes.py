@@ -1,0 +1,187 @@
+"""What is done to a system that crashes, and what must hold afterwards; the sizes are the callers'."""
+
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+
+from tests.acceptance.breaking import BURIAL_GAPS, CONTROL_GAPS, GATE_GAPS, at_rest
+from tests.acceptance.reckoning import Reckoning, check_now
+from tests.acceptance.system import until
+from tests.acceptance.traffic import Traffic, short_chat
+
+PROVIDERS = ("openai", "openai", "anthropic", "deepseek")
+BUDGETS = ("0.002usd/life", "0.02usd/life", "0.03usd/life", "0.01usd/life")
+FRESH_AT = frozenset({"hold-written", "grant-journaled", "grant-committed", "grant-sent", "return-committed"})
+"""Gaps before which new keys are issued, so that somebody asks for leases."""
+
+
+def issue_small(system):
+    """One key of each provider, with budgets that a minute uses up."""
+    return [system.holder(provider, budget=[budget]) for provider, budget in zip(PROVIDERS, BUDGETS, strict=True)]
+
+
+def drawer(holders):
+    """Draws a short chat of one of the keys that `holders` has at the time."""
+
+    def draw(chance):
+        holder = chance.choice(holders)
+        return holder.key, short_chat(chance, holder.provider)
+
+    return draw
+
+
+def _used_up(traffic):
+    return len({met.key for met in traffic.met if met.reason == "budget"})
+
+
+def kill_in(system, gap, chance, seconds=30):
+    """Kill whoever comes to this gap next, wait until everything runs again, and look at the books."""
+    before = len(system.killed(gap))
+    system.arm(gap, chance.randint(1, 4) if gap in {*GATE_GAPS, *CONTROL_GAPS} else 1)
+    if gap in BURIAL_GAPS:
+        os.kill(chance.choice(system.gates()), signal.SIGKILL)
+    until(lambda: len(system.killed(gap)) > before, f"a process dies in {gap}", seconds)
+    system.wait_whole()
+    check_now(system)
+
+
+def kill_in_gaps(system, gaps, chance, *, done=lambda gap: None):
+    """Kill once in each of the gaps, under load over keys with small budgets."""
+    holders = issue_small(system)
+    with Traffic(system.port, drawer(holders), workers=10, seed=chance.randint(1, 1 << 30)) as traffic:
+        until(lambda: traffic.good() > 20, "requests are answered")
+        for gap in gaps:
+            if gap in FRESH_AT:
+                holders[:] = issue_small(system)
+            kill_in(system, gap, chance)
+            done(gap)
+    at_rest(system)
+    figures = Reckoning(system, traffic.met).check().figures()
+    return {**figures, "kills": Counter(gaps), "budgets used up": _used_up(traffic)}
+
+
+def answers(system, holder, timeout=1.0):
+    """Whether a request on a new connection is answered in time."""
+    ask = short_chat(_Still, holder.provider)
+    request = urllib.request.Request(system.url + ask.path, ask.body, {"content-type": "application/json"})
+    request.add_header("x-api-key" if ask.dialect == "anthropic" else "authorization", _bearer(holder, ask))
+    try:
+        with urllib.request.urlopen(request, timeout=timeout):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _bearer(holder, ask):
+    return holder.key if ask.dialect == "anthropic" else f"Bearer {holder.key}"
+
+
+class _Still:
+    """A chance that always draws the least."""
+
+    choice = staticmethod(lambda options: options[0])
+    randint = staticmethod(lambda least, most: least)
+    random = staticmethod(lambda: 0.99)
+
+
+def stop_a_gate(system, chance, seconds):
+    """One of two gates is stopped (SIGSTOP) for a while under load, and goes on."""
+    holders = issue_small(system)
+    spare = system.holder("openai", budget=["1usd/life"])
+    with Traffic(system.port, drawer(holders), workers=24, seed=chance.randint(1, 1 << 30)) as traffic:
+        until(lambda: traffic.good() > 50, "requests are answered")
+        stopped = chance.choice(system.tell("status")["gates"])
+        meanwhile = 0
+        os.kill(stopped["pid"], signal.SIGSTOP)
+        try:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                meanwhile += answers(system, spare)
+        finally:
+            os.kill(stopped["pid"], signal.SIGCONT)
+        resumed_us = time.time_ns() // 1000
+        system.wait_whole()
+        holders[:] = issue_small(system)
+        before = traffic.good()
+        until(lambda: traffic.good() > before + 100, "requests are answered after the stop")
+    at_rest(system)
+    reckoning = Reckoning(system, traffic.met).check()
+    by_it = [e for e in reckoning.events if e["gate_id"] == stopped["instance"] and e["ts"] > resumed_us]
+    stale = sum(met.reason == "stale" for met in traffic.met)
+    return {
+        **reckoning.figures(),
+        "answered meanwhile": meanwhile,
+        "answered by it afterwards": sum(event["status"] == 200 for event in by_it),
+        "refused stale": stale,
+    }
+
+
+def _exhaust_most(system, traffic, seconds=8):
+    """Go on for a while, so that much of the small budgets is spent and the leases move."""
+    end = time.monotonic() + seconds
+    until(lambda: traffic.good() > 150 or time.monotonic() > end, "requests are answered", seconds + 5)
+
+
+def cut_a_journal(system, chance):
+    """A gate is killed and what its journal got after its last sync is lost; control had booked some of it."""
+    holders = issue_small(system)
+    with Traffic(system.port, drawer(holders), workers=10, seed=chance.randint(1, 1 << 30)) as traffic:
+        _exhaust_most(system, traffic)
+        (control,) = system.children()["control"]
+        gate = chance.choice(system.tell("status")["gates"])
+        os.kill(control, signal.SIGSTOP)
+        try:
+            os.kill(gate["pid"], signal.SIGKILL)
+            until(lambda: gate["pid"] not in system.gates(), "the gate is gone")
+            lost = system.cut_back(system.home / "journal" / gate["instance"])
+        finally:
+            os.kill(control, signal.SIGCONT)
+        system.wait_whole()
+        check_now(system)
+        _exhaust_most(system, traffic)
+    return {**_after_loss(system, traffic), "bytes lost": lost}
+
+
+def lose_power(system, chance, *, position_too):
+    """Everything dies at once, and every journal loses what it got after its last sync."""
+    holders = issue_small(system)
+    with Traffic(system.port, drawer(holders), workers=10, seed=chance.randint(1, 1 << 30)) as traffic:
+        _exhaust_most(system, traffic)
+        system.kill_all()
+        lost = system.lose_power(position_too=position_too)
+        system.up()
+        check_now(system)
+        before = traffic.good()
+        holders[:] = issue_small(system)
+        until(lambda: traffic.good() > before + 20, "requests are answered again")
+    return {**_after_loss(system, traffic), "bytes lost": lost}
+
+
+def _after_loss(system, traffic):
+    at_rest(system)
+    figures = Reckoning(system, traffic.met, lost_tail=True).check().figures()
+    alive = {gate["instance"] for gate in system.tell("status")["gates"]}
+    left = lambda: {folder.name for folder in (system.home / "journal").iterdir()} - alive  # noqa: E731
+    until(lambda: not left(), "the journals of the dead are removed")
+    tails = [hold for hold in system.open_holds() if "-tail-" in hold["id"]]
+    assert tails, "no lease was charged whole"
+    return {**figures, "leases charged whole": len(tails)}
+
+
+def kill_parent_and_all(system, chance, times):
+    """The parent alone is killed, then everything at once; both are started again with `up`."""
+    holders = issue_small(system)
+    with Traffic(system.port, drawer(holders), workers=10, seed=chance.randint(1, 1 << 30)) as traffic:
+        for _ in range(times):
+            for kill in (system.kill_parent, system.kill_all):
+                holders[:] = issue_small(system)
+                before = traffic.good()
+                until(lambda before=before: traffic.good() > before + 50, "requests are answered")
+                kill()
+                system.up()
+                check_now(system)
+    at_rest(system)
+    return {**Reckoning(system, traffic.met).check().figures(), "unreachable": traffic.unreachable}
