@@ -37,8 +37,8 @@ check: setup ## format, lint, types and the fast tests, in under a minute
 test: setup ## the whole suite, in 15 minutes at most
 	@$(BIN)/pytest -q
 
-soak: setup ## the long sizes of the long tests; writes bench/soak.md
-	@$(BIN)/python bench/soak.py $(ARGS)
+soak: setup ## the long sizes of the long tests; writes bench/soak.md; ARGS="NAME --seed N" for one section
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 bench: setup ## side-by-side measurements; each writes its own page in bench/
 	@for each in bench/bench_*.py; do $(BIN)/python $$each || exit 1; done

@@ -142,6 +142,7 @@ class Lender:
                 exhausted=exhausted,
                 unknown=exhausted and unknown,
                 over=granted.over,
+                left=granted.left,
             )
         )
 
@@ -160,6 +161,7 @@ class Lender:
                 peer.instance,
                 need=message.amount,
                 want=message.want,
+                least=message.least,
                 processes=max(1, len(self.peers)),
                 observed=row.mode == "observe",
                 opening=opening,

@@ -62,22 +62,24 @@ class Heartbeat(msgspec.Struct, tag=True):
 class Need(msgspec.Struct, tag=True):
     """A gate asks for more of one limit in one window.
 
-    `amount` is what its waiting holds lack (0 when it asks ahead), `want` what it would like to have.
-    `window_us` is the window's start, 0 for rates and concurrency.
+    `amount` is what its waiting holds lack (0 when it asks ahead), `least` what the smallest of them lacks, `want`
+    what it would like to have. `window_us` is the window's start, 0 for rates and concurrency.
     """
 
     limit_id: int
     window_us: int
     amount: int
     want: int
+    least: int = 0
 
 
 class Granted(msgspec.Struct, tag=True):
     """Control adds `amount`, which may be less than was asked for, to a lease.
 
-    `exhausted` says that this is all there is; `unknown` that a holder did not answer a recall, or that
-    openings are frozen, so that more may come. `over` marks an observed limit that is used up.
-    `level` is the filling of a rate's bucket that comes with its share, in Rate's units.
+    `exhausted` says that this and `left`, which is too little for the least that was asked for, is all there is;
+    `unknown` that a holder did not answer a recall, or that openings are frozen, so that more may come. `over`
+    marks an observed limit that is used up. `level` is the filling of a rate's bucket that comes with its share,
+    in Rate's units.
     """
 
     limit_id: int
@@ -88,6 +90,7 @@ class Granted(msgspec.Struct, tag=True):
     unknown: bool = False
     over: bool = False
     level: int = 0
+    left: int = 0
 
 
 class Recall(msgspec.Struct, tag=True):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SWEEP_S = 0.25
 """How often deadlines are looked at; all of them are given in seconds."""
+HEADS_SHARE = 8
+"""One part in so many of `max_buffered_bytes` is for heads that are not complete."""
 MAX_COUNTING = 16
 """Exact counts that run or wait at the same time; beyond it a request is refused without one."""
 
@@ -63,6 +65,7 @@ class Gate:
         self.connections: set[Connection] = set()
         self.exchanges: set[Exchange] = set()
         self.buffered = 0
+        self.buffered_heads = 0
         self.draining = 0
         self.stopping = False
         self.counting = 0
@@ -81,6 +84,11 @@ class Gate:
     def overloaded(self) -> bool:
         """Whether so many bytes are buffered over all connections that no more bodies are taken."""
         return self.buffered > self.settings.gate.max_buffered_bytes
+
+    @property
+    def too_many_heads(self) -> bool:
+        """Whether those who are not known yet fill their share. It is apart, so that they take no body's room."""
+        return self.buffered_heads > self.settings.gate.max_buffered_bytes // HEADS_SHARE
 
     def now(self) -> float:
         """Seconds on the clock that deadlines are measured by."""

@@ -1,8 +1,8 @@
 """Admit: a request's JSON body, refused wherever two parsers may read it differently; no sockets here.
 
 Refused are duplicate names at any depth (also when one is written with escapes), NaN and Infinity, numbers beyond a
-double, invalid UTF-8, lone surrogates, more than MAX_DEPTH levels, and anything but an object (RFC 8259 sections 4,
-6, 8; RFC 7493).
+double, invalid UTF-8, lone surrogates, more than MAX_DEPTH levels, more than MAX_VALUES values, and anything but an
+object (RFC 8259 sections 4, 6, 8; RFC 7493).
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from jackstop.errors import Refused
 
 MAX_DEPTH = 100
 """Levels of arrays and objects; providers' own requests stay below twenty, JSON schemas of tools included."""
+MAX_VALUES = 500_000
+"""Values and names; reading more would keep other requests waiting. One of embeddings has at most 300,000 tokens."""
+# Matches to the body's end where a text has none, so that its time grows with the body and no faster.
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -46,6 +50,8 @@ _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 
 def read_document(raw: bytes) -> dict[str, Any] | Refused:
     """The object that the body holds, or Refused with `malformed`, which never quotes the body."""
+    if _too_many(raw):
+        return _malformed(f"it has more than {MAX_VALUES} values")
     try:
         found = _decoder.decode(raw.decode("utf-8"))
     except _Unclear as error:
@@ -67,6 +73,18 @@ def read_document(raw: bytes) -> dict[str, Any] | Refused:
 
 def _malformed(why: str) -> Refused:
     return Refused("malformed", f"the request's body cannot be accepted: {why}", status=400)
+
+
+def _too_many(raw: bytes) -> bool:
+    """Whether it has more than MAX_VALUES values. Looks for texts only where enough commas and brackets are there."""
+    if _separators(raw) <= MAX_VALUES:
+        return False
+    bare, texts = _TEXT.subn(b"", raw, MAX_VALUES)
+    return texts == MAX_VALUES or _separators(bare) > MAX_VALUES
+
+
+def _separators(raw: bytes) -> int:
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def _too_deep(found: dict[str, Any]) -> bool:

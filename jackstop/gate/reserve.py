@@ -29,7 +29,7 @@ class Reserve:
             opening.entry.row.id, self._provider, admitted.ask.model[:128], opening.credential.name, ts_us
         )
         self._exact: int | None = None
-        self._got: Hold | Short | Refused = Short("")
+        self._got: Hold | Short | Refused = Short(())
 
     def now(self) -> Hold | Short | Refused:
         """Take the hold if it can be had at once."""

@@ -25,6 +25,8 @@ RETIRE_S = 1.0
 """While the gate stops, a connection that is idle for so long is closed; its client is hardly about to use it."""
 FORGET_S = 2.0
 """A connection that rests for so long keeps nothing of its last request."""
+SHORT_HEAD_BYTES = 8 * 1024
+"""A head that is not complete by then may not grow where too many bytes of heads are kept already."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PROBES = frozenset({"/healthz", "/readyz"})
 _RESET = struct.pack("ii", 1, 0)
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_advancing",
         "_body_deadline",
         "_charged",
+        "_charged_head",
         "_discarded",
         "_exchange",
         "_gate",
@@ -74,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._write_paused = False
         self._charged = 0
+        self._charged_head = 0
         self._discarded = 0
         self._body_deadline = 0.0
         self._idle_until = 0.0
@@ -121,8 +125,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._state = State.CLOSED
         self.deadline = math.inf
-        gate.buffered -= self._charged
-        self._charged = 0
+        self._charge_as(0, 0)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_left()
@@ -168,6 +171,8 @@ class Connection(asyncio.Protocol):
             if self._state is State.IDLE and not self._reader.idle:
                 self._state = State.HEAD
                 self.deadline = gate.now() + gate.settings.gate.header_timeout_s
+            if gate.too_many_heads and self._reader.buffered > SHORT_HEAD_BYTES:
+                self._turn_away(Refused("overload", "the gate has too much in its hands; try again shortly"))
             return False
         self._state = State.HEAD
         if isinstance(found, Refused):
@@ -232,11 +237,17 @@ class Connection(asyncio.Protocol):
         return source
 
     def _charge(self) -> None:
-        """Count what is buffered here among all that is buffered."""
-        if self._state is not State.CLOSED:
-            buffered = self._reader.buffered
-            self._gate.buffered += buffered - self._charged
-            self._charged = buffered
+        """Count what is buffered here among all that is: as a body once its sender is known, as a head before."""
+        if self._state is State.IDLE or self._state is State.HEAD:
+            self._charge_as(self._reader.buffered, 0)
+        elif self._state is not State.CLOSED:
+            self._charge_as(0, self._reader.buffered)
+
+    def _charge_as(self, head: int, body: int) -> None:
+        gate = self._gate
+        gate.buffered_heads += head - self._charged_head
+        gate.buffered += body - self._charged
+        self._charged_head, self._charged = head, body
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None and not self._transport.is_closing():
@@ -280,8 +291,7 @@ class Connection(asyncio.Protocol):
         """Close once the answer is out. Where the request was not read whole, take some more of it first."""
         assert self._transport is not None
         gate = self._gate
-        gate.buffered -= self._charged
-        self._charged = 0
+        self._charge_as(0, 0)
         self._reader = RequestReader(gate.limits)
         if whole:
             self._state = State.CLOSED

@@ -36,7 +36,7 @@ class Tail:
         self.holds: dict[Position, Held] = {}
         self.closed = False
         self._boot = ""
-        self._torn: Position | None = None
+        self._scan = START
         self._loaded = False
 
     def behind(self) -> bool:
@@ -47,15 +47,12 @@ class Tail:
         """Go on where an earlier control stopped: holds still open there are read again, not booked again."""
         row = conn.execute(select(instances).where(instances.c.id == self.instance)).one()
         booked = max(START, Position(row.segment, row.offset))
-        reached = max(START, Position(row.scan_segment, row.scan_offset))
+        self._scan = max(START, Position(row.scan_segment, row.scan_offset))
         self._boot = row.boot_id
-        for here, behind, record in self.reader.records(reached):
+        for here, _, record in self.reader.records(self._scan):
             if here >= booked:
                 break
             self._follow(here, record)
-            reached = behind
-        if reached < booked:
-            self._torn = reached
         self.position = booked
         self._loaded = True
 
@@ -93,8 +90,13 @@ class Tail:
             records += 1
         if not records:
             return Booked(0, 0)
-        for lease_id in {*booked, *journaled}:
-            ledger.change(conn, lease_id, booked=booked[lease_id], journaled=journaled[lease_id])
+        ledger.change_all(
+            conn,
+            {
+                lease_id: ledger.Change(booked=booked[lease_id], journaled=journaled[lease_id])
+                for lease_id in {*booked, *journaled}
+            },
+        )
         for where, held, recorded in kept:
             self._keep(conn, where, held, recorded.on, "estimated", recorded.event.cost_nusd or held.nusd)
         for recorded in overruns:
@@ -143,7 +145,8 @@ class Tail:
         """
         while self.book(conn, store, clock).records:
             pass
-        if self._has_lost():
+        readable = self._readable()
+        if self._has_lost(readable):
             for lease in ledger.charge_rest(conn, self.instance):
                 self._keep_tail(conn, lease, clock)
         else:
@@ -154,15 +157,24 @@ class Tail:
                 self._keep(conn, where, held, held.on, "open", held.nusd)
             ledger.close(conn, self.instance)
         self.holds.clear()
-        self.position = self._torn or self.position
+        self.position = min(self.position, readable)
         self._save(conn)
         conn.execute(update(instances).where(instances.c.id == self.instance).values(state="closed"))
 
-    def _has_lost(self) -> bool:
+    def _readable(self) -> Position:
+        """The end of what can be read, and in `closed`, whether the process said its last word there."""
+        here = end = Position(self._scan.segment, START.offset)
+        for here, end, _ in self.reader.payloads(end):
+            pass
+        for _, _, record in self.reader.records(here):
+            self.closed = isinstance(record, Closed)
+        return end
+
+    def _has_lost(self, readable: Position) -> bool:
         """Whether the machine, and not just the process, ended under this journal, or something cut it short."""
         if self.closed:
             return False
-        return self._torn is not None or self._boot != boot_id() or self.reader.written() > self.position
+        return readable < self.position or self._boot != boot_id() or self.reader.written() > readable
 
     def _keep_tail(self, conn: Connection, lease: Row[Any], clock: Clock) -> None:
         conn.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -14,8 +15,8 @@ from jackstop.errors import Refused
 from jackstop.events.schema import Event
 from jackstop.gate.journal import Flooded, Held, Journal, JournalFull, Leased, Position, Recorded
 from jackstop.ledger import windows
-from jackstop.ledger.slices import Budget, Gauge, Limit, Path, Rate, Slice
-from jackstop.money import format_usd
+from jackstop.ledger.slices import Budget, Gauge, Limit, Path, Slice
+from jackstop.ledger.waiting import Waiter, budget_refusal, gauge_refusal
 from jackstop.settings import Settings
 
 MAX_FLOOD_NETWORKS = 1024
@@ -55,24 +56,9 @@ class Hold:
 
 
 class Short(NamedTuple):
-    """What is leased here does not suffice; `wait` may get more from control."""
+    """What is leased here of these does not suffice; `wait` may get more from control."""
 
-    scope: str
-
-
-class Waiter:
-    """A request that waits for leases; served in order on every limit that it waits on."""
-
-    __slots__ = ("charge", "context", "future", "limits", "path")
-
-    def __init__(
-        self, path: Path, charge: tuple[int, int, int], context: HoldContext, future: asyncio.Future[Hold | Refused]
-    ) -> None:
-        self.path = path
-        self.charge = charge
-        self.context = context
-        self.future = future
-        self.limits: list[Slice | Gauge] = []
+    lacking: tuple[Slice | Gauge, ...]
 
 
 class Sender(Protocol):
@@ -109,15 +95,16 @@ class Books:
     ) -> Hold | Short | Refused:
         now = self._clock.now_us()
         observed = None
+        lacking: list[Slice | Gauge] = []
         for gauge in path.gauges:
             if gauge.has(now) and (not gauge.waiters or gauge.waiters[0] is waiter):
                 continue
             if gauge.row.mode == "observe":
                 observed = gauge.row.kind
             elif now - gauge.exhausted_us < EXHAUSTED_QUIET_US:
-                return self._gauge_refusal(gauge)
+                return gauge_refusal(gauge)
             else:
-                return Short(gauge.row.scope)
+                lacking.append(gauge)
         parts = []
         for budget in path.budgets:
             need = charge[budget.index]
@@ -125,8 +112,10 @@ class Books:
                 continue
             piece = budget.at(now)
             if piece.free < need or (piece.waiters and piece.waiters[0] is not waiter):
-                return Short(budget.row.scope)
+                lacking.append(piece)
             parts.append((piece, need))
+        if lacking:
+            return Short(tuple(lacking))
         return self._take(path, charge, context, parts, observed, now)
 
     def _take(
@@ -178,16 +167,10 @@ class Books:
             return Refused("lease", "too many requests wait for a lease", retry_after_s=1)
         if not self._journal.has_room():
             return _NO_ROOM
-        charge = (nusd, tokens, 1)
-        waiter = Waiter(path, charge, context, asyncio.get_running_loop().create_future())
-        now = self._clock.now_us()
-        waiter.limits = [budget.at(now) for budget in path.budgets if charge[budget.index]]
-        waiter.limits += [gauge for gauge in path.gauges if gauge.row.mode == "enforce"]
+        waiter = Waiter(path, (nusd, tokens, 1), context, asyncio.get_running_loop().create_future())
         self._waiting += 1
         try:
-            for limit in waiter.limits:
-                limit.waiters.append(waiter)
-            self._serve(waiter.limits)
+            self._try(waiter)
             async with asyncio.timeout(gate.lease_wait_ms / 1000):
                 return await waiter.future
         except TimeoutError:
@@ -210,41 +193,65 @@ class Books:
                 self.release(answer, Event(ts=waiter.context.ts_us, key_id=waiter.context.key_id, outcome="cancelled"))
 
     def _leave(self, waiter: Waiter) -> None:
-        for limit in waiter.limits:
-            if waiter in limit.waiters:
-                limit.waiters.remove(waiter)
-        self._serve(waiter.limits)
+        self._serve(self._dismiss(waiter))
+
+    def _try(self, waiter: Waiter) -> list[Slice | Gauge]:
+        """Let a waiter in if its whole path fits, else have it stand in line just where it lacks.
+
+        Returns the limits whose lines it left. Who lacks one limit does not hold up others at another.
+        """
+        answer = self._reserve(waiter.path, waiter.charge, waiter.context, waiter)
+        lacking = answer.lacking if isinstance(answer, Short) else ()
+        before, waiter.limits = waiter.limits, lacking
+        left = [limit for limit in before if limit not in lacking]
+        for limit in left:
+            limit.waiters.remove(waiter)
+        for limit in lacking:
+            if limit not in before:
+                limit.waiters.append(waiter)
+                self._ask(limit)
+        if not isinstance(answer, Short):
+            waiter.future.set_result(answer)
+        return left
 
     def _serve(self, limits: Iterable[Slice | Gauge]) -> None:
         """Let in every first waiter whose whole path fits, then ask control for what still lacks."""
-        for limit in limits:
+        lines = deque(limits)
+        while lines:
+            limit = lines.popleft()
             while limit.waiters:
                 waiter = limit.waiters[0]
                 if waiter.future.done():
-                    limit.waiters.popleft()
+                    lines.extend(self._dismiss(waiter))
                     continue
-                answer = self._reserve(waiter.path, waiter.charge, waiter.context, waiter)
-                if isinstance(answer, Short):
+                lines.extend(self._try(waiter))
+                if limit in waiter.limits:
                     break
-                waiter.future.set_result(answer)
-                for other in waiter.limits:
-                    if waiter in other.waiters:
-                        other.waiters.remove(waiter)
             if limit.waiters:
                 self._ask(limit)
+
+    def _dismiss(self, waiter: Waiter, answer: Refused | None = None) -> tuple[Slice | Gauge, ...]:
+        """Take a waiter out of every line, with its answer if it has none yet; returns the limits."""
+        left, waiter.limits = waiter.limits, ()
+        for limit in left:
+            limit.waiters.remove(waiter)
+        if answer is not None:
+            waiter.future.set_result(answer)
+        return left
 
     def _ask(self, limit: Slice | Gauge) -> None:
         if limit.asking:
             return
         if isinstance(limit, Slice):
             index = limit.budget.index
-            lacking = sum(waiter.charge[index] for waiter in limit.waiters) - limit.free
+            charges = [waiter.charge[index] for waiter in limit.waiters]
+            lacking = sum(charges) - limit.free
             if lacking <= 0:
                 return
             # Of a limit whose use is not known yet, one such request a second is expected.
-            first = limit.waiters[0].charge[index] * self._settings.ledger.outage_window_s
+            first = charges[0] * self._settings.ledger.outage_window_s
             want = max(lacking, first, self._target(limit) - limit.free)
-            limit.asking = self._send(Need(limit.budget.row.id, limit.window_us, lacking, want))
+            self._need(limit, lacking, want, max(1, min(charges) - limit.free))
         elif not limit.has(self._clock.now_us()):
             limit.asking = self._send(Need(limit.row.id, 0, 1, limit.row.amount))
 
@@ -306,30 +313,8 @@ class Books:
     def left(self, path: Path) -> int:
         """Nano-dollars still to be held on the tightest dollar budget, as far as this process knows."""
         now = self._clock.now_us()
-        frees = [budget.at(now).free for budget in path.budgets if budget.index == 0 and budget.row.mode == "enforce"]
-        return max(0, min(frees, default=0))
-
-    def _budget_refusal(self, piece: Slice, need: int) -> Refused:
-        row = piece.budget.row
-        left = max(0, piece.free)
-        if row.kind == "usd":
-            text = f"{format_usd(left)} USD left of {format_usd(row.amount)}, this request may cost {format_usd(need)}"
-        else:
-            text = f"{left:,} {row.kind} left of {row.amount:,}, this request may take {need:,}"
-        return Refused(
-            "budget",
-            f"budget of {row.scope} per {row.window}: {text}",
-            details={"scope": row.scope, "kind": row.kind, "left": left, "need": need},
-        )
-
-    def _gauge_refusal(self, gauge: Gauge) -> Refused:
-        row = gauge.row
-        if isinstance(gauge, Rate):
-            wait_s = 1 if not gauge.share else max(1, -(-(gauge.price - gauge.level) // (gauge.share * US_PER_S)))
-            return Refused(
-                "rate", f"rate of {row.scope}: {row.amount} requests per {row.per_s} s", retry_after_s=wait_s
-            )
-        return Refused("concurrency", f"concurrency of {row.scope}: {row.amount} at a time", retry_after_s=1)
+        pieces = [budget.at(now) for budget in path.budgets if budget.index == 0 and budget.row.mode == "enforce"]
+        return max(0, min((piece.free + piece.left for piece in pieces), default=0))
 
     # -- control ------------------------------------------------------------------------------------------------
 
@@ -406,6 +391,8 @@ class Books:
         piece = budget.opened(message.window_us, end)
         piece.lease_id = message.lease_id or piece.lease_id
         piece.over = message.over
+        piece.left = message.left
+        piece.scarce = message.amount < piece.wanted
         if message.amount and not self._journal.has_room():
             # What room there is belongs to the events of open holds; unwritten, the lease is not used.
             self._send(Returned(message.limit_id, message.window_us, message.lease_id, message.amount))
@@ -413,29 +400,31 @@ class Books:
             self._journal.append(Leased(piece.lease_id, message.limit_id, message.window_us, message.amount))
             piece.total += message.amount
             piece.free += message.amount
-            piece.low = piece.free // 2
+        piece.low = piece.free // 2
         return piece
 
     def _serve_exhausted(self, target: Slice | Gauge, message: Granted) -> None:
-        """Serve whoever fits what is left, in order; the others have their answer."""
+        """Serve whoever fits what there is, in order; who does not has the answer."""
+        now = self._clock.now_us()
+        later: list[Slice | Gauge] = [target]
         for waiter in list(target.waiters):
-            if waiter.future.done():
+            if waiter.future.done() or target not in waiter.limits:
                 continue
             if isinstance(target, Slice):
                 need = waiter.charge[target.budget.index]
-                fits = need <= target.free
-                refusal = self._budget_refusal(target, need)
+                # Control keeps what is too little for the least of those who waited when it was asked.
+                fits, may_yet = need <= target.free, need <= target.free + message.left
+                refusal = budget_refusal(target, need, message.left)
             else:
-                fits = target.has(self._clock.now_us())
-                refusal = self._gauge_refusal(target)
-            if fits:
-                target.waiters.remove(waiter)
-                target.waiters.appendleft(waiter)
-                self._serve([target])
-                continue
-            if message.unknown:
-                refusal = Refused("lease", "another process does not give its lease back", retry_after_s=1)
-            waiter.future.set_result(refusal)
+                fits = may_yet = target.has(now)
+                refusal = gauge_refusal(target)
+            if fits and target.waiters[0] is waiter:
+                later += self._try(waiter)
+            elif not may_yet:
+                if message.unknown:
+                    refusal = Refused("lease", "another process does not give its lease back", retry_after_s=1)
+                later += self._dismiss(waiter, refusal)
+        self._serve(later)
 
     def recalled(self, message: Recall) -> None:
         """Give back what is free: as much as was asked for, or half of it if that is more."""
@@ -478,7 +467,7 @@ class Books:
         piece.per_s = max(piece.taken, (7 * piece.per_s + piece.taken) // 8)
         piece.taken = 0
         if piece.free < 0:
-            self._need(piece, -piece.free, -piece.free)
+            self._need(piece, -piece.free, -piece.free, 1)
         if now >= piece.end_us or now - piece.last_used_us > outage_us:
             if piece.free > 0 and piece.lease_id and not piece.waiters:
                 self._give_back(piece, piece.free)
@@ -488,7 +477,8 @@ class Books:
                     budget.current = None
             return
         target = self._target(piece)
-        if piece.free < target // 2:
+        # Where control has less than is wanted, `low` says when to ask again.
+        if piece.free < target // 2 and not piece.scarce:
             self._need(piece, 0, target - piece.free)
         if piece.per_s and piece.end_us - now < outage_us and piece.end_us not in budget.slices:
             following = windows.bounds(budget.row.window, piece.end_us)
@@ -496,6 +486,7 @@ class Books:
             upcoming.last_used_us = now
             self._need(upcoming, 0, target)
 
-    def _need(self, piece: Slice, amount: int, want: int) -> None:
+    def _need(self, piece: Slice, amount: int, want: int, least: int = 0) -> None:
         if not piece.asking:
-            piece.asking = self._send(Need(piece.budget.row.id, piece.window_us, amount, want))
+            piece.wanted = want
+            piece.asking = self._send(Need(piece.budget.row.id, piece.window_us, amount, want, least))

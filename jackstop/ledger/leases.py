@@ -6,20 +6,26 @@ where `over` is zero but for an overrun or a limit that is only observed.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
 
 from jackstop.ledger import windows as calendar
 from jackstop.store.tables import leases, limits, windows
 
 
 class Grant(NamedTuple):
-    """What a process gets. `lacking` is what it needs beyond that, to be had from `holders` or not at all."""
+    """What a process gets. `lacking` is what it needs beyond that, to be had from `holders` or not at all.
+
+    `left` is what nobody holds after this.
+    """
 
     lease_id: int
     amount: int
     lacking: int = 0
+    left: int = 0
     over: bool = False
     holders: tuple[str, ...] = ()
     frozen: bool = False
@@ -33,6 +39,65 @@ class Opening(NamedTuple):
     frozen: bool
 
 
+class Change(NamedTuple):
+    """What happens to a lease: granted or taken back (`total`), settled, noted from the gate's journal."""
+
+    total: int = 0
+    booked: int = 0
+    journaled: int = 0
+
+
+# Built once: building a statement costs more than running it.
+_FIND = (
+    select(
+        limits.c.amount.label("limit_amount"),
+        limits.c.window,
+        limits.c.deleted,
+        windows.c.amount,
+        windows.c.settled,
+        windows.c.leased,
+        windows.c.over,
+        leases.c.id.label("lease_id"),
+        leases.c.leased.label("own"),
+    )
+    .select_from(
+        limits.outerjoin(
+            windows, and_(windows.c.limit_id == limits.c.id, windows.c.window_us == bindparam("start"))
+        ).outerjoin(
+            leases,
+            and_(
+                leases.c.limit_id == limits.c.id,
+                leases.c.window_us == bindparam("start"),
+                leases.c.instance == bindparam("who"),
+            ),
+        )
+    )
+    .where(limits.c.id == bindparam("which"))
+)
+_HOLDERS = select(leases.c.instance, leases.c.leased).where(
+    leases.c.limit_id == bindparam("which"),
+    leases.c.window_us == bindparam("start"),
+    leases.c.instance != bindparam("who"),
+    leases.c.leased > 0,
+)
+_LEASES = select(leases).where(leases.c.id.in_(bindparam("ids", expanding=True)))
+_WINDOWS = select(windows).where(
+    windows.c.limit_id.in_(bindparam("ids", expanding=True)),
+    windows.c.window_us.in_(bindparam("starts", expanding=True)),
+)
+_SET_LEASE = (
+    update(leases)
+    .where(leases.c.id == bindparam("which"))
+    .values({name: bindparam(f"new_{name}") for name in ("total", "booked", "journaled", "leased")})
+)
+_SET_WINDOW = (
+    update(windows)
+    .where(windows.c.limit_id == bindparam("which"), windows.c.window_us == bindparam("start"))
+    .values({name: bindparam(f"new_{name}") for name in ("settled", "leased", "over")})
+)
+_NEW_LEASE = insert(leases).returning(leases.c.id)
+
+
 def grant(
     conn: Connection,
     limit_id: int,
@@ -44,104 +109,142 @@ def grant(
     processes: int,
     observed: bool,
     opening: Opening,
+    least: int = 0,
     final: bool = False,
 ) -> Grant:
     """Lease more of a limit to a process.
 
-    At most what is left / (2 × processes) beyond `need`. If `need` does not fit: nothing, and who holds leases
-    that could be recalled; with `final`, or when nobody holds any, all that is left. An observed limit is
-    extended instead (`over`).
+    Beyond `need` as much of `want` as keeps its lease at the most at 1 / (2 × processes) of what the others do
+    not hold. If `need` does not fit: nothing, and who could be called on to return enough for `least`; with
+    `final`, or when that is nobody, all that is left if it suffices for `least`. An observed limit is extended
+    instead (`over`).
     """
-    window = _window(conn, limit_id, window_us, opening)
-    if window is None:
+    found = _find(conn, limit_id, window_us, instance, opening)
+    if found is None:
         return Grant(0, 0, need, frozen=True)
-    left = window.amount - window.settled - window.leased
-    lacking = max(0, need - max(0, left))
+    left = max(0, found.amount - found.settled - found.leased)
+    lacking = max(0, need - left)
     if lacking and observed:
-        lease_id = _grow(conn, limit_id, window_us, instance, need)
-        return Grant(lease_id, need, over=True)
+        return Grant(_grow(conn, limit_id, window_us, instance, found.lease_id, need, observed=True), need, over=True)
     if lacking:
-        others = _holders(conn, limit_id, window_us, instance)
-        if others and not final:
-            return Grant(0, 0, lacking, holders=others)
-        amount = max(0, left)
+        others = () if final else _others(conn, limit_id, window_us, instance, least - left)
+        if others:
+            return Grant(0, 0, lacking, left, holders=others)
+        amount = left if left >= least else 0
     else:
-        amount = max(need, min(want, left // (2 * processes)))
-    lease_id = _grow(conn, limit_id, window_us, instance, amount)
-    return Grant(lease_id, amount, lacking, over=observed and window.over > 0)
+        own = found.own or 0
+        amount = max(need, min(want, (left + own) // (2 * processes) - own, left))
+    lease_id = _grow(conn, limit_id, window_us, instance, found.lease_id, amount)
+    return Grant(lease_id, amount, lacking, left - amount, over=observed and found.over > 0)
 
 
-def _window(conn: Connection, limit_id: int, window_us: int, opening: Opening) -> Row[Any] | None:
-    """The window's row, opened if it is this one's turn; None where it may not be opened or was left behind."""
-    of_limit = windows.c.limit_id == limit_id
-    found = conn.execute(select(windows).where(of_limit, windows.c.window_us == window_us)).one_or_none()
-    limit = conn.execute(select(limits).where(limits.c.id == limit_id)).one_or_none()
-    if limit is None or limit.deleted or opening.frozen:
+def _find(conn: Connection, limit_id: int, window_us: int, instance: str, opening: Opening) -> Any:
+    """The window's books, opened if it is this one's turn; None where it may not be opened or was left behind."""
+    names = {"which": limit_id, "start": window_us, "who": instance}
+    found: Any = conn.execute(_FIND, names).one_or_none()
+    if found is None or found.deleted or opening.frozen:
         return None
-    start, end = calendar.bounds(limit.window, window_us)
+    start, end = calendar.bounds(found.window, window_us)
     if start != window_us or opening.now_us >= end or opening.now_us + opening.ahead_us < start:
         return None
-    if found is not None:
-        if found.amount != limit.amount:
-            _lower(conn, found, limit.amount)
-            return conn.execute(select(windows).where(of_limit, windows.c.window_us == window_us)).one()
+    if found.amount is None:
+        conn.execute(insert(windows).values(limit_id=limit_id, window_us=window_us, amount=found.limit_amount))
+    elif found.amount != found.limit_amount:
+        _lower(conn, limit_id, window_us, found)
+    else:
         return found
-    conn.execute(insert(windows).values(limit_id=limit_id, window_us=window_us, amount=limit.amount))
-    return conn.execute(select(windows).where(of_limit, windows.c.window_us == window_us)).one()
+    return conn.execute(_FIND, names).one()
 
 
-def _lower(conn: Connection, window: Row[Any], amount: int) -> None:
+def _lower(conn: Connection, limit_id: int, window_us: int, found: Any) -> None:
     """Follow a limit that was changed, as far as what is settled and leased allows."""
-    floor = window.settled + window.leased - window.over
+    floor = found.settled + found.leased - found.over
     conn.execute(
         update(windows)
-        .where(windows.c.limit_id == window.limit_id, windows.c.window_us == window.window_us)
-        .values(amount=max(amount, floor))
+        .where(windows.c.limit_id == limit_id, windows.c.window_us == window_us)
+        .values(amount=max(found.limit_amount, floor))
     )
 
 
-def _holders(conn: Connection, limit_id: int, window_us: int, instance: str) -> tuple[str, ...]:
-    statement = select(leases.c.instance).where(
-        leases.c.limit_id == limit_id,
-        leases.c.window_us == window_us,
-        leases.c.instance != instance,
-        leases.c.leased > 0,
-    )
-    return tuple(conn.execute(statement).scalars())
+def _others(conn: Connection, limit_id: int, window_us: int, instance: str, lacking: int) -> tuple[str, ...]:
+    """Who else holds leases, if together they hold what lacks."""
+    held = conn.execute(_HOLDERS, {"which": limit_id, "start": window_us, "who": instance}).all()
+    return tuple(each.instance for each in held) if sum(each.leased for each in held) >= lacking else ()
 
 
-def _grow(conn: Connection, limit_id: int, window_us: int, instance: str, amount: int) -> int:
-    same = (leases.c.limit_id == limit_id, leases.c.window_us == window_us, leases.c.instance == instance)
-    lease_id = conn.execute(select(leases.c.id).where(*same)).scalar()
+def _grow(
+    conn: Connection,
+    limit_id: int,
+    window_us: int,
+    instance: str,
+    lease_id: int | None,
+    amount: int,
+    *,
+    observed: bool = False,
+) -> int:
     if lease_id is None:
-        lease_id = conn.execute(
-            insert(leases).values(limit_id=limit_id, window_us=window_us, instance=instance).returning(leases.c.id)
-        ).scalar_one()
+        new = {"limit_id": limit_id, "window_us": window_us, "instance": instance}
+        lease_id = int(conn.execute(_NEW_LEASE, new).scalar_one())
     if amount:
-        change(conn, lease_id, total=amount)
-    return int(lease_id)
+        change_all(conn, {lease_id: Change(total=amount)}, observed=observed)
+    return lease_id
 
 
 def change(conn: Connection, lease_id: int, *, total: int = 0, booked: int = 0, journaled: int = 0) -> None:
-    """Grant or take back (`total`), settle (`booked`), note what the gate's journal says (`journaled`)."""
-    lease = conn.execute(select(leases).where(leases.c.id == lease_id)).one()
-    values = {
-        "total": lease.total + total,
-        "booked": lease.booked + booked,
-        "journaled": lease.journaled + journaled,
-    }
-    leased = max(0, values["total"] - values["booked"])
-    conn.execute(update(leases).where(leases.c.id == lease_id).values(**values, leased=leased))
-    if total or booked:
-        _shift(conn, lease.limit_id, lease.window_us, settled=booked, leased=leased - lease.leased)
+    """Change one lease."""
+    change_all(conn, {lease_id: Change(total, booked, journaled)})
 
 
-def _shift(conn: Connection, limit_id: int, window_us: int, *, settled: int, leased: int) -> None:
-    same = (windows.c.limit_id == limit_id, windows.c.window_us == window_us)
-    window = conn.execute(select(windows).where(*same)).one()
-    now_settled, now_leased = window.settled + settled, window.leased + leased
-    over = max(window.over, now_settled + now_leased - window.amount)
-    conn.execute(update(windows).where(*same).values(settled=now_settled, leased=now_leased, over=over))
+def change_all(conn: Connection, changes: Mapping[int, Change], *, observed: bool = False) -> None:
+    """Change leases, and the books of their windows with them.
+
+    What is settled is booked even beyond the limit, as `over`; a grant never is, unless the limit is only
+    `observed`: the database refuses it.
+    """
+    shifts: dict[tuple[int, int], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    rows = []
+    for lease in conn.execute(_LEASES, {"ids": list(changes)}):
+        by = changes[lease.id]
+        total, booked = lease.total + by.total, lease.booked + by.booked
+        leased = max(0, total - booked)
+        journaled = lease.journaled + by.journaled
+        rows.append(
+            {
+                "which": lease.id,
+                "new_total": total,
+                "new_booked": booked,
+                "new_journaled": journaled,
+                "new_leased": leased,
+            }
+        )
+        if by.total or by.booked:
+            settled, held = shifts[lease.limit_id, lease.window_us]
+            shifts[lease.limit_id, lease.window_us] = (settled + by.booked, held + leased - lease.leased)
+    if rows:
+        conn.execute(_SET_LEASE, rows)
+    if shifts:
+        _shift(conn, shifts, observed=observed)
+
+
+def _shift(conn: Connection, shifts: Mapping[tuple[int, int], tuple[int, int]], *, observed: bool) -> None:
+    rows = []
+    ids, starts = {limit_id for limit_id, _ in shifts}, {start for _, start in shifts}
+    for window in conn.execute(_WINDOWS, {"ids": list(ids), "starts": list(starts)}):
+        by = shifts.get((window.limit_id, window.window_us))
+        if by is None:
+            continue
+        settled, leased = window.settled + by[0], window.leased + by[1]
+        beyond = settled + leased - window.amount if observed or by[0] > 0 else 0
+        rows.append(
+            {
+                "which": window.limit_id,
+                "start": window.window_us,
+                "new_settled": settled,
+                "new_leased": leased,
+                "new_over": max(window.over, beyond),
+            }
+        )
+    conn.execute(_SET_WINDOW, rows)
 
 
 def reconcile(conn: Connection, instance: str) -> None:
@@ -150,21 +253,18 @@ def reconcile(conn: Connection, instance: str) -> None:
     Only right while nothing is under way to that gate, and after its journal was booked to its end.
     """
     apart = select(leases).where(leases.c.instance == instance, leases.c.total != leases.c.journaled)
-    for lease in conn.execute(apart).all():
-        change(conn, lease.id, total=lease.journaled - lease.total)
+    change_all(conn, {lease.id: Change(total=lease.journaled - lease.total) for lease in conn.execute(apart)})
 
 
 def close(conn: Connection, instance: str) -> list[Row[Any]]:
     """Return whatever a dead process had left; gives the leases that still had something, as they were."""
     rest = conn.execute(select(leases).where(leases.c.instance == instance, leases.c.leased > 0)).all()
-    for lease in rest:
-        change(conn, lease.id, total=-lease.leased)
+    change_all(conn, {lease.id: Change(total=-lease.leased) for lease in rest})
     return list(rest)
 
 
 def charge_rest(conn: Connection, instance: str) -> list[Row[Any]]:
     """Book the rest of a dead process's leases as spent: its journal lost its tail, so it may have been."""
     rest = conn.execute(select(leases).where(leases.c.instance == instance, leases.c.leased > 0)).all()
-    for lease in rest:
-        change(conn, lease.id, booked=lease.leased)
+    change_all(conn, {lease.id: Change(booked=lease.leased) for lease in rest})
     return list(rest)

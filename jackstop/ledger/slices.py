@@ -10,7 +10,7 @@ from jackstop.keys.policy import LimitRow
 from jackstop.ledger import windows
 
 if TYPE_CHECKING:
-    from jackstop.ledger.books import Waiter
+    from jackstop.ledger.waiting import Waiter
 
 _CHARGE_INDEX = {"usd": 0, "tokens": 1, "requests": 2}
 
@@ -18,7 +18,8 @@ _CHARGE_INDEX = {"usd": 0, "tokens": 1, "requests": 2}
 class Slice:
     """A lease of one budget in one window: `free` is neither held nor spent, `total` all that control gave.
 
-    Below `low` it is time to ask for more, before a request has to wait for it.
+    Below `low` it is time to ask for more, before a request has to wait for it. `left` is what control had left
+    when it last answered, `scarce` says that this was less than `wanted`.
     """
 
     __slots__ = (
@@ -29,12 +30,15 @@ class Slice:
         "holds",
         "last_used_us",
         "lease_id",
+        "left",
         "low",
         "over",
         "per_s",
+        "scarce",
         "taken",
         "total",
         "waiters",
+        "wanted",
         "window_us",
     )
 
@@ -46,6 +50,9 @@ class Slice:
         self.total = 0
         self.free = 0
         self.low = 0
+        self.left = 0
+        self.wanted = 0
+        self.scarce = False
         self.over = False
         self.asking = False
         self.holds = 0

@@ -11,7 +11,7 @@ from typing import Any
 _OLDER = ("gpt-4-", "gpt-3.5", "gpt-35", "text-embedding-", "babbage", "davinci")
 _OLDER_EXACT = frozenset({"gpt-4"})
 # The tokenizer refuses a text of a million characters.
-_PIECE_CHARS = 500_000
+_PIECE_CHARS = 50_000
 
 
 @lru_cache(maxsize=2)

@@ -206,6 +206,10 @@ class Breakable(System):
             after = page["after"]
         return found
 
+    def under_way(self, holder):
+        """This key's requests that run."""
+        return [hold for hold in self.open_holds() if hold["state"] == "under way" and hold["key_id"] == holder.id]
+
     def windows(self):
         """The books as they are in the database, by scope; `over` among them."""
         with sqlite3.connect(f"file:{self.home / 'jackstop.db'}?mode=ro", uri=True) as database:

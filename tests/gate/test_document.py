@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackstop.errors import Refused
-from jackstop.gate.document import MAX_DEPTH, read_document
+from jackstop.gate.document import MAX_DEPTH, MAX_VALUES, read_document
 
 HOSTILE = {
     "nothing": b"",
@@ -70,6 +70,25 @@ def test_what_is_unusual_but_clear_passes() -> None:
     assert isinstance(read_document(deepest), dict)
     wide = json.dumps({"a": [{"b": [number]} for number in range(500)]}).encode()
     assert isinstance(read_document(wide), dict)
+
+
+@pytest.mark.parametrize("unit", [b"[],", b'"",', b"0,", b'{"a":"b"},', b'{"type":"text","text":"\\u0041, ["},'])
+def test_more_values_than_any_request_has_are_refused(unit: bytes) -> None:
+    at_most = b'{"a":[' + unit * (MAX_VALUES // 8) + b"0]}"
+    assert isinstance(read_document(at_most), dict)
+    refused = read_document(b'{"a":[' + unit * MAX_VALUES + b"0]}")
+    assert isinstance(refused, Refused)
+    assert "more than" in refused.message
+
+
+@pytest.mark.parametrize("text", [b"a,", b"[{,", b'\\",\\\\'])
+def test_what_stands_in_a_text_is_no_value(text: bytes) -> None:
+    assert isinstance(read_document(b'{"a":"' + text * MAX_VALUES + b'","b":[' + b"1," * 400_000 + b"1]}"), dict)
+
+
+@pytest.mark.parametrize("raw", [b'"' * 4_000_000, b'{"a":"' + b'\\"' * 2_000_000, b'["' + b',\\' * 2_000_000])
+def test_texts_without_an_end_are_read_once(raw: bytes) -> None:
+    assert isinstance(read_document(raw), Refused)
 
 
 _VALUES = st.recursive(

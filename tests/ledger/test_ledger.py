@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import shutil
+import struct
 
 import pytest
 from sqlalchemy import select, update
@@ -12,7 +14,7 @@ from jackstop.errors import Refused
 from jackstop.keys.policy import LimitRow
 from jackstop.ledger import leases as ledger
 from jackstop.ledger.books import Hold
-from jackstop.store.tables import findings, gaps, leases, open_holds, windows
+from jackstop.store.tables import findings, gaps, instances, leases, open_holds, windows
 from tests.ledger.rig import NOON, Rig, usd
 from tests.replay import replay_all
 
@@ -130,20 +132,87 @@ async def test_a_journal_cut_short_charges_the_whole_lease(store, tmp_path):
     async with Rig(store, tmp_path, [usd(1, 1_000)]) as rig:
         gate = rig.gate()
         gate.settle(await gate.hold(gate.path(1), 50), 20)
-        cut = gate.journal.end.offset
+        synced = gate.journal.end.offset
         gate.settle(await gate.hold(gate.path(1), 50), 20)
         leased = rig.books_of(1)[0].leased
         assert leased > 100
-        segment = gate.journal.folder / "00000000.seg"
-        data = bytearray(segment.read_bytes())
-        data[cut:] = bytes(len(data) - cut)
-        segment.write_bytes(data)
+        cut(gate, synced)
         await rig.bury(gate)
         (book,) = rig.books_of(1)
         assert (book.settled, book.leased) == (leased, 0)
         with store.begin() as conn:
             (row,) = conn.execute(select(open_holds)).all()
         assert "lost its tail" in row.reason
+
+
+def cut(gate, offset, *, position_too=False):
+    """What a power loss leaves: nothing behind `offset`, and perhaps not even the note of where the end was."""
+    segment = gate.journal.folder / "00000000.seg"
+    data = bytearray(segment.read_bytes())
+    data[offset:] = bytes(len(data) - offset)
+    segment.write_bytes(data)
+    if position_too:
+        with (gate.journal.folder / "position").open("r+b") as file:
+            file.write(struct.pack("<QQ", 0, offset))
+
+
+async def test_a_lost_tail_is_known_by_the_boot_alone_after_control_started_anew(store, tmp_path, monkeypatch):
+    async with Rig(store, tmp_path, [usd(1, 1_000)]) as rig:
+        gate = rig.gate()
+        gate.settle(await gate.hold(gate.path(1), 50), 20)
+        await rig.book()
+        synced = gate.journal.end.offset
+        gate.settle(await gate.hold(gate.path(1), 50), 30)
+        cut(gate, synced, position_too=True)
+        leased = rig.books_of(1)[0].leased
+        monkeypatch.setattr("jackstop.ledger.booking.boot_id", lambda: "another")
+        await rig.bury(gate)
+        (book,) = rig.books_of(1)
+        assert (book.settled, book.leased, book.over) == (20 + leased, 0, 0)
+
+
+async def test_a_lost_grant_or_hold_is_not_taken_for_free_nor_booked_twice(store, tmp_path, monkeypatch):
+    async with Rig(store, tmp_path, [usd(1, 1_000)]) as rig:
+        gate = rig.gate()
+        gate.settle(await gate.hold(gate.path(1), 400), 400)
+        synced_hold = await gate.hold(gate.path(1), 100)
+        synced = gate.journal.end.offset
+        gate.settle(synced_hold, 60)
+        gate.settle(await gate.hold(gate.path(1), 300), 290)
+        await rig.book()
+        cut(gate, synced, position_too=True)
+        monkeypatch.setattr("jackstop.ledger.booking.boot_id", lambda: "another")
+        before = rig.books_of(1)[0]
+        assert before.settled == 750
+        await rig.bury(gate)
+        (book,) = rig.books_of(1)
+        assert (book.settled, book.leased, book.over) == (before.settled + before.leased, 0, 0)
+        with store.begin() as conn:
+            row = conn.execute(select(instances)).one()
+        assert (row.segment, row.offset, row.state) == (0, synced, "closed")
+
+
+async def test_what_stopped_in_order_is_whole_after_a_boot(store, tmp_path, monkeypatch):
+    async with Rig(store, tmp_path, [usd(1, 1_000)]) as rig:
+        gate = rig.gate()
+        gate.settle(await gate.hold(gate.path(1), 50), 20)
+        gate.journal.close()
+        await rig.book()
+        monkeypatch.setattr("jackstop.ledger.booking.boot_id", lambda: "another")
+        await rig.bury(gate)
+        (book,) = rig.books_of(1)
+        assert (book.settled, book.leased) == (20, 0)
+
+
+async def test_a_journal_that_is_gone_is_charged_whole(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 1_000)]) as rig:
+        gate = rig.gate()
+        gate.settle(await gate.hold(gate.path(1), 50), 20)
+        leased = rig.books_of(1)[0].leased
+        shutil.rmtree(gate.journal.folder)
+        await rig.bury(gate)
+        (book,) = rig.books_of(1)
+        assert (book.settled, book.leased) == (leased, 0)
 
 
 async def test_a_grant_that_never_arrived_is_taken_back(store, tmp_path):

@@ -49,7 +49,8 @@ class Seen:
     def strange(self, kind: Any) -> None:
         """Something that nobody here has read: its content and what it sets off are unknown."""
         self.beyond("content")
-        self.unbounded = f"content of the type {str(kind)[:64]!r}, which this version does not know"
+        if not self.unbounded:
+            self.unbounded = f"content of the type {str(kind)[:64]!r}, which this version does not know"
 
     def cached(self, control: Any) -> None:
         """A cache_control of Anthropic's."""

@@ -3,10 +3,12 @@
 It is on the PYTHONPATH of that system and does nothing without JACKSTOP_KILLPOINTS, the path of a folder. A file
 `arm-GAP` there, holding a number n, arms a gap: the process that comes there for the n-th time since takes the file
 away, leaves `killed-GAP` with its pid, and sends itself SIGKILL. `boot`, if it is there, stands for the machine's boot
-id. Each journal's last sync is kept in `synced-INSTANCE` as segment and offset.
+id, and `full` for a disk without room for another segment. Each journal's last sync is kept in `synced-INSTANCE`
+as segment and offset.
 """
 
 import asyncio
+import errno
 import functools
 import importlib.abc
 import os
@@ -99,6 +101,7 @@ def _journal(module):
     after(journal, "append", "grant-journaled", when=lambda _, _self, r: type(r).__name__ == "Leased" and r.amount > 0)
     after(journal, "append", "return-journaled", when=lambda _, _self, r: type(r).__name__ == "Leased" and r.amount < 0)
     _other_boot(module)
+    _full_disk(module)
     sync = journal.sync
 
     def noted(self):
@@ -108,6 +111,17 @@ def _journal(module):
         path.with_suffix(".new").rename(path)
 
     journal.sync = noted
+
+
+def _full_disk(module):
+    allocate = module.os.posix_fallocate
+
+    def posix_fallocate(*args):
+        if Path(FOLDER, "full").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(*args)
+
+    module.os.posix_fallocate = posix_fallocate
 
 
 def _other_boot(module):
