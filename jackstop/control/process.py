@@ -29,7 +29,7 @@ from jackstop.errors import UserError
 from jackstop.events.positions import LAKE_COMMANDS
 from jackstop.gate.journal import START, Position, Reader, claim
 from jackstop.ledger import leases
-from jackstop.ledger.booking import Tail, charges
+from jackstop.ledger.booking import Tail, charges, places
 from jackstop.ledger.windows import bounds
 from jackstop.settings import Home, Settings, load
 from jackstop.store import audit
@@ -39,7 +39,7 @@ from jackstop.store.tables import instances, limits
 from jackstop.vault.credentials import fingerprint_key, load_pepper
 from jackstop.vault.kek import open_vault
 
-BOOK_INTERVAL_S = 0.05
+BOOK_INTERVAL_S = 0.2
 RECOVER_INTERVAL_S = 0.25
 CLOCK_INTERVAL_S = 1.0
 TIDY_INTERVAL_S = 5.0
@@ -310,27 +310,28 @@ class Control:
     # -- what commands see of the running system (commands.Live); called in the scribe's thread ---------------------
 
     def holds(self) -> list[dict[str, Any]]:
-        found = []
+        found = [
+            (instance, where, held) for instance, tail in self._tails.items() for where, held in tail.holds.items()
+        ]
         with self.store.begin() as conn:
-            for instance, tail in self._tails.items():
-                for where, held in tail.holds.items():
-                    found.append(
-                        {
-                            "id": f"{instance}-{where.segment}-{where.offset}",
-                            "instance": instance,
-                            "ts_us": held.ts,
-                            "key_id": held.key,
-                            "provider": held.provider,
-                            "model": held.model,
-                            "credential": held.credential,
-                            "nusd": held.nusd,
-                            "tokens": held.tokens,
-                            "charges": charges(conn, held.on),
-                            "state": "open",
-                            "reason": "",
-                        }
-                    )
-        return found
+            place_of = places(conn, (lease_id for _, _, held in found for lease_id, _ in held.on))
+        return [
+            {
+                "id": f"{instance}-{where.segment}-{where.offset}",
+                "instance": instance,
+                "ts_us": held.ts,
+                "key_id": held.key,
+                "provider": held.provider,
+                "model": held.model,
+                "credential": held.credential,
+                "nusd": held.nusd,
+                "tokens": held.tokens,
+                "charges": charges(held.on, place_of),
+                "state": "open",
+                "reason": "",
+            }
+            for instance, where, held in found
+        ]
 
     def flush(self) -> None:
         self.book_all()

@@ -11,6 +11,7 @@ from typing import Literal
 from jackstop import providers
 from jackstop.gate import messages
 from jackstop.gate.context import note
+from jackstop.gate.mask import Mask, fields_without
 from jackstop.gate.meter.base import Ask, Meter, Outcome, StreamMeter
 from jackstop.gate.reply import ReplyHead
 
@@ -33,6 +34,7 @@ class Answer:
         "_held_back",
         "_kept",
         "_kept_bytes",
+        "_mask",
         "_meter",
         "_stream",
         "error_code",
@@ -44,10 +46,17 @@ class Answer:
     )
 
     def __init__(
-        self, head: ReplyHead, meter: Meter | None, ask: Ask, *, version: Literal["1.0", "1.1"], keep: bool
+        self,
+        head: ReplyHead,
+        meter: Meter | None,
+        ask: Ask,
+        *,
+        version: Literal["1.0", "1.1"],
+        keep: bool,
+        secret: bytes = b"",
     ) -> None:
         self.status = head.status
-        self.provider_headers = head.headers
+        self.provider_headers = fields_without(head.headers, secret) if secret else head.headers
         self.sent = 0
         self.error_code = ""
         self.error_message = ""
@@ -59,6 +68,7 @@ class Answer:
             self._stream = meter.stream(ask)
         self._kept: list[bytes] | None = [] if self._stream is None and (meter is not None or not good) else None
         self._kept_bytes = 0
+        self._mask = Mask(secret) if secret and not good else None
         self._held_back = b""
         length = head.length if self._stream is None else None
         bodyless = head.status in _BODYLESS
@@ -69,7 +79,7 @@ class Answer:
 
     def _write_head(self, head: ReplyHead, length: int | None) -> bytes:
         lines = [b"HTTP/1.1 %d %s" % (head.status, _phrase(head.status))]
-        lines += [name + b": " + value for name, value in providers.response_headers(head.headers) if name not in _OWN]
+        lines += [name + b": " + value for name, value in providers.response_headers(self.provider_headers) if name not in _OWN]
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
         elif length is not None:
@@ -94,14 +104,22 @@ class Answer:
         """The provider's bytes; returns what the client gets now."""
         if self._stream is not None:
             return self._frame(self._shown(self._stream, data))
-        if self._kept is not None:
-            if self.keeps(data):
-                self._kept.append(data)
-                self._kept_bytes += len(data)
-            else:
-                self._kept = None
+        if self._mask is not None:
+            data = self._mask.feed(data)
+            if not data:
+                return b""
+        self._keep(data)
         now, self._held_back = self._held_back, data
         return self._frame(now) if now else b""
+
+    def _keep(self, data: bytes) -> None:
+        if self._kept is None:
+            return
+        if self.keeps(data):
+            self._kept.append(data)
+            self._kept_bytes += len(data)
+        else:
+            self._kept = None
 
     def _shown(self, stream: StreamMeter, data: bytes) -> bytes:
         try:
@@ -137,6 +155,10 @@ class Answer:
         """The provider's answer is complete; returns the last bytes for the client."""
         left = self._stream.end() if self._stream is not None else self._held_back
         self._held_back = b""
+        if self._mask is not None:
+            tail = self._mask.end()
+            self._keep(tail)
+            left += tail
         return self._frame(left) + (_LAST_CHUNK if self._chunked else b"")
 
     def outcome(self) -> Outcome:

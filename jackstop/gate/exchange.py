@@ -307,7 +307,14 @@ class Exchange:
         self._request = _NOTHING
         self._buffer(-self._buffered)
         keep = self._head.keep_alive and not self._gate.stopping
-        answer = Answer(reply.head, opening.route.meter, admitted.ask, version=self._head.version, keep=keep)
+        answer = Answer(
+            reply.head,
+            opening.route.meter,
+            admitted.ask,
+            version=self._head.version,
+            keep=keep,
+            secret=opening.credential.secret,
+        )
         self._answer = answer
         self._entry.replied(answer)
         first = answer.opening()

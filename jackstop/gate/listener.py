@@ -9,13 +9,11 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 
-from jackstop.errors import UserError
 from jackstop.gate import proxy_protocol
 from jackstop.gate.context import Gate
 from jackstop.gate.listening import BACKLOG
 from jackstop.gate.server import Connection
 from jackstop.gate.source import Source, of_peer
-from jackstop.settings import GateSettings
 
 MAX_GREETING = 1_024
 """Connections whose PROXY header or TLS handshake has not come yet; more wait in the kernel's queue."""
@@ -23,24 +21,6 @@ _PAUSE_S = 0.1
 """How long to wait when the process has no file descriptor left."""
 
 log = logging.getLogger(__name__)
-
-
-def server_tls(settings: GateSettings) -> ssl.SSLContext | None:
-    """TLS towards clients, None where it ends elsewhere. Raises UserError when the files cannot be used."""
-    if not settings.tls_cert:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError):
-        raise UserError(
-            f"{settings.tls_cert} and {settings.tls_key} are no certificate and its key",
-            "check gate.tls_cert and gate.tls_key",
-            2,
-        ) from None
-    return context
 
 
 @contextlib.asynccontextmanager

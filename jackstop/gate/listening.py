@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from jackstop.errors import UserError
+from jackstop.gate.tls import server_tls, tls_context
 from jackstop.settings import GateSettings
 
 BACKLOG = 4096
@@ -33,7 +34,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_listen(settings: GateSettings) -> None:
-    """Raise UserError where keys would cross a network in clear, or where the TLS files cannot be read."""
+    """Raise UserError where keys would cross a network in clear, or where the files of TLS cannot be used."""
     host, _ = split_address(settings.listen)
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise UserError("TLS needs a certificate and its key", "set both gate.tls_cert and gate.tls_key", 2)
@@ -46,6 +47,8 @@ def check_listen(settings: GateSettings) -> None:
             "set gate.tls_cert and gate.tls_key, or give --behind-tls where a proxy in front ends TLS",
             2,
         )
+    server_tls(settings)
+    tls_context(settings)
 
 
 def bind(address: str, *, shared: bool = False) -> socket.socket:

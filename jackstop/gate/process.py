@@ -19,10 +19,11 @@ from jackstop.clock import SystemClock
 from jackstop.gate.context import Gate
 from jackstop.gate.journal import Journal
 from jackstop.gate.link import Link
-from jackstop.gate.listener import listening, server_tls
+from jackstop.gate.listener import listening
 from jackstop.gate.listening import bind, check_listen
 from jackstop.gate.registry import Registry
-from jackstop.ledger import prices
+from jackstop.gate.tls import server_tls
+from jackstop.ledger import prices, tokenizer
 from jackstop.ledger.books import Books
 from jackstop.settings import Home, Settings, load
 
@@ -75,6 +76,7 @@ async def serve(home: Home, settings: Settings, slot: int, listener: socket.sock
     clock = SystemClock()
     tls = server_tls(settings.gate)
     prices.load()
+    tokenizer.load()
     instance = f"{slot}-{time.time_ns():x}-{secrets.token_hex(4)}"
     journal = Journal(home.journal, instance, settings.journal.segment_bytes, settings.journal.sync_interval_ms, clock)
     journal.open(slot)

@@ -15,6 +15,7 @@ from jackstop.gate.meter.base import Outcome
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.source import Source
 from jackstop.gate.wire import Head
+from jackstop.keys.format import masked
 
 _NAME_CHARS = 128
 _PATH_CHARS = 200
@@ -62,14 +63,14 @@ def begin(head: Head, source: Source, arrival: Arrival, gate_id: str) -> Event:
 def _read(head: Head, source: Source, gate_id: str) -> Event:
     first = head.first
     agent = first.get(b"user-agent")
-    user_agent = "" if agent is None else agent.decode("latin-1")[: traits.USER_AGENT_CHARS]
+    user_agent = "" if agent is None else masked(agent.decode("latin-1"))[: traits.USER_AGENT_CHARS]
     return Event(
         gate_id=gate_id,
-        action=f"{head.method} {head.path[:_PATH_CHARS]}",
-        api_version=first.get(b"anthropic-version", b"").decode("latin-1")[:32],
+        action=f"{head.method} {masked(head.path)[:_PATH_CHARS]}",
+        api_version=masked(first.get(b"anthropic-version", b"").decode("latin-1"))[:32],
         src_ip=source.ip,
         src_net=source.net,
-        src_raw=source.raw,
+        src_raw=masked(source.raw),
         src_trust=source.trust,
         network_kind=source.kind,
         user_agent=user_agent,
@@ -108,7 +109,7 @@ def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: 
     event.request_bytes = (event.request_bytes or 0) + body_bytes
     if not ask.model:
         return
-    event.model_asked = ask.model[:_NAME_CHARS]
+    event.model_asked = masked(ask.model)[:_NAME_CHARS]
     event.stream = ask.stream
     event.max_output_asked = ask.output_cap
     event.max_output_sent = admitted.cap if ask.has_output else None
@@ -158,7 +159,7 @@ def outcome_of(status: int) -> str:
 
 def add_outcome(event: Event, outcome: Outcome) -> None:
     """What the response said of itself."""
-    event.model = outcome.model[:_NAME_CHARS]
+    event.model = masked(outcome.model)[:_NAME_CHARS]
     event.stop_reason = outcome.stop_reason[:64]
     event.request_id = event.request_id or outcome.request_id[:_NAME_CHARS]
     if outcome.error_code:

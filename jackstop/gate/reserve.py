@@ -7,10 +7,16 @@ import asyncio
 from jackstop.errors import Refused
 from jackstop.gate.admission import Admitted
 from jackstop.gate.context import MAX_COUNTING, Gate, note
+from jackstop.keys.format import masked
 from jackstop.ledger import bounds
 from jackstop.ledger.books import Hold, HoldContext, Short
 
 _FAILED = Refused("journal", "the gate could not hold the money for this request", retry_after_s=2)
+
+# A hold that fits less than so many times into what is left is counted before it is taken, if its input may be
+# as many tokens as that.
+_TIGHT = 16
+_COUNTED_FROM = 4_096
 
 
 class Reserve:
@@ -26,24 +32,30 @@ class Reserve:
         self._path = gate.registry.path(opening.entry, opening.credential)
         self._gap = gate.registry.gap(self._provider, admitted.ask.model, admitted.ask.feature)
         self._context = HoldContext(
-            opening.entry.row.id, self._provider, admitted.ask.model[:128], opening.credential.name, ts_us
+            opening.entry.row.id, self._provider, masked(admitted.ask.model)[:128], opening.credential.name, ts_us
         )
         self._exact: int | None = None
+        self._counts_first = False
         self._got: Hold | Short | Refused = Short(())
 
     def now(self) -> Hold | Short | Refused:
         """Take the hold if it can be had at once."""
         try:
             bound = self._bound(self._admitted.cap)
-            self._got = (
-                bound
-                if isinstance(bound, Refused)
-                else self._gate.books.reserve(self._path, bound.nusd, bound.tokens, self._context)
-            )
+            if isinstance(bound, Refused):
+                self._got = bound
+            elif self._is_coarse(bound):
+                self._counts_first = True
+            else:
+                self._got = self._gate.books.reserve(self._path, bound.nusd, bound.tokens, self._context)
         except Exception as error:
             note("a hold failed", error)
             self._got = _FAILED
         return self._got
+
+    def _is_coarse(self, bound: bounds.Bound) -> bool:
+        """Whether a bound by bytes would take so much of what is left that others may not fit beside it."""
+        return self._ask.input_bound >= _COUNTED_FROM and self._gate.books.is_tight(self._path, bound.nusd, _TIGHT)
 
     def may_yet(self, got: Hold | Short | Refused) -> bool:
         """Whether waiting or a second look may still bring a hold."""
@@ -59,7 +71,10 @@ class Reserve:
 
     async def _later(self) -> Hold | Refused:
         got = self._got
-        if isinstance(got, Short):
+        if self._counts_first:
+            self._exact = await self._count()
+            got = await self._reserve(self._admitted.cap)
+        elif isinstance(got, Short):
             bound = self._bound(self._admitted.cap)
             if isinstance(bound, Refused):
                 return bound
@@ -92,7 +107,8 @@ class Reserve:
         """Count the input exactly; then, where the policy says so, lower the cap to what is left."""
         admitted = self._admitted
         before = self._bound(admitted.cap)
-        self._exact = await self._count()
+        if not self._counts_first:
+            self._exact = await self._count()
         after = self._bound(admitted.cap)
         if isinstance(before, Refused) or isinstance(after, Refused):
             return refused
@@ -105,9 +121,10 @@ class Reserve:
         fits = bounds.fitting_cap(self._provider, self._ask, left, self._ts_us, gap=self._gap, exact_input=self._exact)
         clamps = admitted.opening.rules.policy.clamp or self._gate.settings.ledger.clamp
         if clamps and fits is not None and fits < admitted.cap:
-            got = await self._reserve(fits)
+            lowered = self._lowered(fits, left)
+            got = await self._reserve(lowered)
             if isinstance(got, Hold):
-                admitted.cap = fits
+                admitted.cap = lowered
                 admitted.write_cap = True
             return got
         if fits is not None and fits < admitted.cap and refused.details.get("kind") == "usd":
@@ -117,6 +134,13 @@ class Reserve:
                 details={**refused.details, "fitting_cap": fits},
             )
         return refused
+
+    def _lowered(self, fits: int, left: int) -> int:
+        """A cap that leaves something to the requests beside this one: of half of what is left, or a usual one."""
+        half = bounds.fitting_cap(
+            self._provider, self._ask, left // 2, self._ts_us, gap=self._gap, exact_input=self._exact
+        )
+        return min(fits, max(half or 0, self._gate.settings.ledger.default_max_output))
 
     async def _count(self) -> int | None:
         gate, meter = self._gate, self._admitted.opening.route.meter

@@ -10,8 +10,8 @@ from collections import defaultdict
 from typing import NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
-from jackstop.errors import UserError
 from jackstop.gate.reply import ReplyBroken, ReplyReader
+from jackstop.gate.tls import tls_context
 from jackstop.settings import GateSettings
 
 IDLE_S = 30.0
@@ -264,18 +264,3 @@ class Pool:
         """Close every connection, in use or not."""
         for connection in list(self._open):
             connection.close()
-
-
-def tls_context(settings: GateSettings) -> ssl.SSLContext:
-    """The machine's own trust, and `upstream_ca` beside it. Raises UserError when that file cannot be used."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if settings.upstream_ca:
-        try:
-            context.load_verify_locations(settings.upstream_ca)
-        except (OSError, ssl.SSLError):
-            raise UserError(
-                f"{settings.upstream_ca} is not a file of certificates", "check gate.upstream_ca", 2
-            ) from None
-    return context

@@ -31,6 +31,7 @@ CHECKSUM_CHARS = 6
 PATTERN = r"(?:sk-)?jsk_1[0-9A-Za-z]{12}_[0-9A-Za-z]{33}"
 
 _WHOLE = re.compile(rb"(?:sk-)?(?P<key>(?P<body>jsk_1(?P<id>[0-9A-Za-z]{12})_[0-9A-Za-z]{27})(?P<sum>[0-9A-Za-z]{6}))")
+_LOOKS = re.compile(r"jsk_\w*", re.ASCII)
 _SK = b"sk-"
 _SK_PREFIX = b"sk-jsk_"
 
@@ -50,6 +51,11 @@ def parse(presented: bytes | str) -> ParsedKey | None:
     if match is None or checksum(match["body"]) != match["sum"]:
         return None
     return ParsedKey(match["id"].decode(), Secret(match["key"]))
+
+
+def masked(text: str) -> str:
+    """The text, with whatever looks like a key or the beginning of one cut down to `jsk_*`."""
+    return _LOOKS.sub("jsk_*", text) if PREFIX in text else text
 
 
 def digest(pepper: bytes, presented: bytes) -> bytes:

@@ -63,6 +63,13 @@ FAST_FACTOR: Final = (6, 1)
 # (https://platform.claude.com/docs/en/about-claude/pricing#data-residency-pricing, read 2026-11-23).
 GEO_FACTOR: Final = (11, 10)
 GEO_FREE: Final = frozenset({"", "global", "not_available"})
+# Models before Claude Opus 4.6 run anywhere at one price, and refuse `inference_geo`
+# (https://platform.claude.com/docs/en/build-with-claude/data-residency, read 2026-11-23). They also have the tokenizer
+# before the present one.
+CLAUDE_UNTIL_4_5: Final = (
+    *("claude-2", "claude-instant", "claude-3", "claude-haiku-4-5", "claude-sonnet-4-0", "claude-sonnet-4-2025"),
+    *("claude-sonnet-4-5", "claude-opus-4-0", "claude-opus-4-1", "claude-opus-4-2025", "claude-opus-4-5"),
+)
 # Cache writes without a price of their own, over the input price: none where the provider bills a write as input
 # (OpenAI's models before gpt-5.6, DeepSeek); at Anthropic 1.25 for five minutes and 2 for an hour
 # (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#pricing), 2.5 for OpenAI's twelve hours

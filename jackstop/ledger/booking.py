@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,7 +133,7 @@ class Tail:
                 credential=held.credential,
                 nusd=nusd,
                 tokens=held.tokens,
-                charges=charges(conn, on),
+                charges=charges(on, places(conn, dict(on))),
                 state=state,
             )
         )
@@ -184,20 +185,25 @@ class Tail:
                 ts_us=clock.now_us(),
                 key_id="",
                 nusd=lease.leased,
-                charges=charges(conn, [(lease.id, lease.leased)]),
+                charges=charges([(lease.id, lease.leased)], {lease.id: (lease.limit_id, lease.window_us)}),
                 state="estimated",
                 reason="the journal lost its tail; the lease is charged whole",
             )
         )
 
 
-def charges(conn: Connection, on: list[tuple[int, int]]) -> list[dict[str, int]]:
-    """The limits and windows behind amounts on leases."""
-    found = []
-    for lease_id, amount in on:
-        lease = conn.execute(select(leases).where(leases.c.id == lease_id)).one()
-        found.append({"lease": lease_id, "limit": lease.limit_id, "window": lease.window_us, "amount": amount})
-    return found
+def places(conn: Connection, lease_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Limit and window of each of these leases."""
+    asked = select(leases.c.id, leases.c.limit_id, leases.c.window_us).where(leases.c.id.in_(set(lease_ids)))
+    return {row.id: (row.limit_id, row.window_us) for row in conn.execute(asked)}
+
+
+def charges(on: list[tuple[int, int]], place_of: Mapping[int, tuple[int, int]]) -> list[dict[str, int]]:
+    """Amounts on leases with the limits and windows behind them."""
+    return [
+        {"lease": lease_id, "limit": place_of[lease_id][0], "window": place_of[lease_id][1], "amount": amount}
+        for lease_id, amount in on
+    ]
 
 
 def _find_overrun(conn: Connection, store: Store, clock: Clock, recorded: Recorded) -> None:

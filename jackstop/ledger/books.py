@@ -23,7 +23,7 @@ MAX_FLOOD_NETWORKS = 1024
 """Networks counted apart in one second; the rest share one count."""
 
 
-EXHAUSTED_QUIET_US = 100_000
+EXHAUSTED_QUIET_US = 20_000
 """How long the answer that a rate or concurrency is used up spares control the same question."""
 
 
@@ -309,6 +309,13 @@ class Books:
             if not self._journal.has_room():
                 return
             self._journal.append(Flooded(self._flood_second * US_PER_S, net, count))
+
+    def is_tight(self, path: Path, nusd: int, times: int) -> bool:
+        """Whether fewer than `times` holds of this size are left on a dollar budget of the path, by what is known."""
+        now = self._clock.now_us()
+        return any(
+            budget.index == 0 and (piece := budget.at(now)).free + piece.left < times * nusd for budget in path.budgets
+        )
 
     def left(self, path: Path) -> int:
         """Nano-dollars still to be held on the tightest dollar budget, as far as this process knows."""

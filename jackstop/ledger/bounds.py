@@ -49,7 +49,8 @@ def _lists(provider: str, ask: Ask, ts_us: int) -> list[PriceList]:
     # The provider may serve another tier than the one asked for, and reports `fast` as `priority`.
     tiers = {ask.service_tier, "", "priority"} if ask.service_tier in _DEARER_TIERS else {ask.service_tier, ""}
     # Without `inference_geo` the workspace's default decides where a request runs, which may be the US.
-    geos = {"us"} if provider == "anthropic" and ask.inference_geo != "global" else {ask.inference_geo}
+    may_be_us = provider == "anthropic" and not ask.model.startswith(allowances.CLAUDE_UNTIL_4_5)
+    geos = {"us"} if may_be_us and ask.inference_geo != "global" else {ask.inference_geo}
     horizon = _PRICE_HORIZON_US if provider == "deepseek" else 0
     moments = range(ts_us, ts_us + horizon + 1, _PRICE_STEP_US)
     return [

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from jackstop.ledger import allowances
+
 # Models before gpt-4o, and the embeddings, have the older vocabulary.
 # Source: https://github.com/openai/tiktoken, tiktoken/model.py, read 2026-11-23.
 _OLDER = ("gpt-4-", "gpt-3.5", "gpt-35", "text-embedding-", "babbage", "davinci")
@@ -25,21 +27,27 @@ def _encoder(vocabulary: str) -> Callable[[str], list[int]] | None:
     return encode
 
 
+def load() -> None:
+    """Read the usual vocabulary now: it takes a second in which nothing else of the process runs."""
+    _encoder("o200k_base")
+
+
 def _count(encode: Callable[[str], list[int]], text: str) -> int:
     return sum(len(encode(text[at : at + _PIECE_CHARS])) for at in range(0, len(text), _PIECE_CHARS))
 
 
-def _elsewhere(encode: Callable[[str], list[int]], text: str) -> int:
-    """An upper estimate for a vocabulary that is not public, or not here.
+def _elsewhere(encode: Callable[[str], list[int]], text: str, halves: int) -> int:
+    """An upper estimate for a vocabulary that is not public, or not here: OpenAI's count times `halves` / 2.
 
     Twice OpenAI's count: Anthropic's newest tokenizer makes up to 1.35 times the tokens of the one before
     (https://platform.claude.com/docs/en/about-claude/pricing, read 2026-11-23), which itself stays within 1.3 of
-    OpenAI's on English and code. Runs that OpenAI's vocabulary happens to hold whole (blanks, say) count at least
-    one token per three bytes, and what is not ASCII one per byte, beyond which no byte-level vocabulary goes.
+    OpenAI's on English and code; for models with the one before, one and a half times. Runs that OpenAI's
+    vocabulary happens to hold whole (blanks, say) count at least one token per three bytes, and what is not ASCII
+    one per byte, beyond which no byte-level vocabulary goes.
     """
     plain = text.encode("ascii", "ignore")
     beyond = len(text.encode("utf-8", "surrogatepass")) - len(plain)
-    return max(2 * _count(encode, plain.decode("ascii")), -(-len(plain) // 3)) + beyond
+    return max(-(-halves * _count(encode, plain.decode("ascii")) // 2), -(-len(plain) // 3)) + beyond
 
 
 def exact_input(texts: list[str], provider: str, model: str) -> int | None:
@@ -54,4 +62,5 @@ def exact_input(texts: list[str], provider: str, model: str) -> int | None:
     if provider == "openai":
         # A twentieth for what a template adds between the texts.
         return -(-sum(_count(encode, text) for text in texts) * 21 // 20)
-    return sum(_elsewhere(encode, text) for text in texts)
+    halves = 3 if provider == "anthropic" and model.startswith(allowances.CLAUDE_UNTIL_4_5) else 4
+    return sum(_elsewhere(encode, text, halves) for text in texts)

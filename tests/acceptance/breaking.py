@@ -1,4 +1,4 @@
-"""A system to be broken: processes die at chosen places, journals are kept aside, keys have credentials of their own."""
+"""A system to be broken: its processes die at chosen places, journals are kept aside, a key has its own credential."""
 
 import os
 import secrets
@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jackstop.control import client
@@ -69,7 +69,12 @@ class Breakable(System):
     def __init__(self, folder, workers=2, environment=None, sandbox=None):
         self.places = folder / "places"
         self.places.mkdir(parents=True)
-        over = {"PYTHONPATH": str(KILLPOINTS), "JACKSTOP_KILLPOINTS": str(self.places)}
+        over = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(KILLPOINTS), os.environ.get("PYTHONPATH")])),
+            "JACKSTOP_KILLPOINTS": str(self.places),
+            "JACKSTOP_LAKE_FLUSH_INTERVAL_S": "1",
+            "JACKSTOP_JOURNAL_SEGMENT_BYTES": str(1 << 20),
+        }
         super().__init__(folder, workers, {**over, **(environment or {})}, sandbox)
         self.keeper = Keeper(self.home / "journal", folder / "kept")
         self.holders = []
@@ -235,6 +240,16 @@ class Breakable(System):
         self.sandbox.stop()
 
 
+@contextmanager
+def broken_in(folder, **environment):
+    """A system that serves, for the block; closed whatever happens."""
+    system = Breakable(folder, environment=environment)
+    try:
+        yield system.begin()
+    finally:
+        system.close()
+
+
 def runs(pid):
     """Whether there is such a process, and it is no zombie."""
     try:
@@ -247,5 +262,3 @@ def at_rest(system, seconds=30):
     """Wait until no request is under way and everything is booked and in the lake."""
     until(lambda: all(hold["state"] != "under way" for hold in system.open_holds()), "no request under way", seconds)
     until(lambda: system.tell("events flush")["written"], "the lake is up to date", seconds)
-
-

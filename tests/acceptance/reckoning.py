@@ -23,10 +23,16 @@ class Reckoning:
         self.lost_tail = lost_tail
         self.whole = [met for met in mets if whole(met)]
         self.rows = {ident(row["id"]): row for row in system.rows()}
+        self.by_credential = defaultdict(list)
+        for row in self.rows.values():
+            self.by_credential[row["credential"]].append(row)
         self.events = system.lake()
         self.holds = system.open_holds()
         self.windows = system.windows()
         self.replays = system.replays()
+        self.by_key = defaultdict(list)
+        for event in self.events:
+            self.by_key[event["key_id"]].append(event)
         self.by_request = defaultdict(list)
         for event in self.events:
             if event["request_id"]:
@@ -83,7 +89,7 @@ class Reckoning:
 
     def _check_holder(self, holder):
         """A key's books are its events at what they cost, and its holds that nobody settled, to the nano-dollar."""
-        events = [event for event in self.events if event["key_id"] == holder.id and event["hold_nusd"] is not None]
+        events = [event for event in self.by_key[holder.id] if event["hold_nusd"] is not None]
         holds = [hold for hold in self.holds if hold["key_id"] == holder.id]
         charged = sum(hold["nusd"] for hold in holds)
         settled = self.windows.get(f"key:{holder.id}", {"settled": 0})["settled"]
@@ -93,8 +99,8 @@ class Reckoning:
         else:
             assert settled == exact + charged, (holder.id, settled, exact, charged)
         unexplained = 0
-        for row in self.rows.values():
-            if row["credential"] != holder.on_bill or not row["units"]:
+        for row in self.by_credential[holder.on_bill]:
+            if not row["units"]:
                 continue
             event = next(iter(self.by_request.get(ident(row["id"]), [])), None)
             if event is None or event["estimated"]:

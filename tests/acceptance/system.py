@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow.dataset
 
+from jackstop.errors import UserError
 from tests.replay import replay_all
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,7 +156,14 @@ class System:
 
     def wait_ready(self):
         until(lambda: answers(f"{self.url}/readyz") and len(self.gates()) >= self.workers, "a ready gate", 60)
-        until(lambda: all(gate["fresh"] for gate in self.status()["gates"]), "fresh gates", 60)
+        until(self.fresh, "fresh gates", 60)
+
+    def fresh(self):
+        """Whether every gate is connected to control and up to date; no while control is away."""
+        with suppress(UserError):
+            gates = self.status()["gates"]
+            return len(gates) >= self.workers and all(gate["fresh"] for gate in gates)
+        return False
 
     def status(self):
         from jackstop.control import client

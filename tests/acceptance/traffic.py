@@ -106,5 +106,3 @@ def reasons(mets):
         why = met.reason or f"{met.decision} {met.status}"
         found[why] = found.get(why, 0) + 1
     return found
-
-

@@ -18,9 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from jackstop.errors import UserError
 from jackstop.gate import proxy_protocol
-from jackstop.gate.listener import server_tls
 from jackstop.gate.proxy_protocol import NotProxied, parse_v1, parse_v2
-from jackstop.gate.upstream import tls_context
+from jackstop.gate.tls import server_tls, tls_context
 from jackstop.keys.policy import Policy
 from tests.gate.standins import chat_body, configured, post, running
 

@@ -13,6 +13,7 @@ import pytest
 from jackstop.errors import UserError
 from jackstop.gate.listening import address_of, bind, check_listen, split_address
 from jackstop.settings import GateSettings
+from tests.certificates import Authority
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:8080", "127.8.0.1:80", "[::1]:8080", "localhost:0"])
@@ -30,7 +31,13 @@ def test_beyond_loopback_needs_tls_or_a_word_that_it_is_there(listen: str, tmp_p
         check_listen(GateSettings(listen=listen, **files))
     for path in files.values():
         Path(path).touch()
+    with pytest.raises(UserError, match="no certificate and its key"):
+        check_listen(GateSettings(listen=listen, **files))
+    certificate, key, _ = Authority(tmp_path).issue("gate.example.com")
+    files = {"tls_cert": str(certificate), "tls_key": str(key)}
     check_listen(GateSettings(listen=listen, **files))
+    with pytest.raises(UserError, match="not a file of certificates"):
+        check_listen(GateSettings(listen=listen, **files, upstream_ca=str(key)))
     with pytest.raises(UserError, match="a certificate and its key"):
         check_listen(msgspec.structs.replace(GateSettings(listen=listen, **files), tls_key=""))
 

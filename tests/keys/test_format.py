@@ -82,3 +82,11 @@ def test_the_pepper_decides_the_digest() -> None:
 def test_a_parsed_key_does_not_show_itself() -> None:
     key = key_format.new_key("7sQw3ZkP0aVd")
     assert key.reveal().decode() not in repr(key_format.parse(key.reveal()))
+
+
+@pytest.mark.parametrize("before", ["", "sk-", "/openai/v1/models/"])
+def test_a_key_in_a_text_is_cut_down(before: str) -> None:
+    key = key_format.new_key(key_format.new_id()).reveal().decode()
+    for text in (key, key[:20], key[:6]):
+        assert key_format.masked(f"{before}{text} and more") == f"{before}jsk_* and more"
+    assert key_format.masked("gpt-4o-mini") == "gpt-4o-mini"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, select, update
@@ -140,17 +141,30 @@ def show(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             check_scope(conn, scope)
             statement = statement.where(limits.c.scope == scope)
         found = conn.execute(statement).all()
-        rows = [_shown(conn, ctx, limit, held, now_us) for limit in found]
+        books = _books(conn, found, now_us)
+        rows = [_shown(ctx, limit, books, held, now_us) for limit in found]
     return {"rows": rows, "after": found[-1].id if len(found) == PAGE_ROWS else None}
 
 
+def _books(conn: Connection, found: Sequence[DbRow[Any]], now_us: int) -> dict[tuple[int, int], tuple[int, int]]:
+    """What is settled and leased, by limit and start of the window, of the windows that are open now."""
+    books = tables.windows
+    asked = select(books.c.limit_id, books.c.window_us, books.c.settled, books.c.leased).where(
+        books.c.limit_id.in_([limit.id for limit in found]),
+        books.c.window_us.in_({bounds(limit.window, now_us)[0] for limit in found}),
+    )
+    return {(row.limit_id, row.window_us): (row.settled, row.leased) for row in conn.execute(asked)}
+
+
 def _shown(
-    conn: Connection, ctx: Context, limit: DbRow[Any], held: dict[tuple[int, int], int], now_us: int
+    ctx: Context,
+    limit: DbRow[Any],
+    books: dict[tuple[int, int], tuple[int, int]],
+    held: dict[tuple[int, int], int],
+    now_us: int,
 ) -> dict[str, Any]:
     start_us, _ = bounds(limit.window, now_us)
-    books = tables.windows
-    book = conn.execute(select(books).where(books.c.limit_id == limit.id, books.c.window_us == start_us)).first()
-    settled, leased = (book.settled, book.leased) if book else (0, 0)
+    settled, leased = books.get((limit.id, start_us), (0, 0))
     holds = held.get((limit.id, start_us), 0)
     usd = limit.kind == "usd"
     return {

@@ -26,7 +26,7 @@ def _due(gap):
     """Whether this is the time to die here."""
     path = f"{FOLDER}/arm-{gap}"
     try:
-        armed = os.stat(path).st_mtime_ns
+        armed = Path(path).stat().st_mtime_ns
     except FileNotFoundError:
         return False
     since, count = _counts.get(gap, (0, 0))
