@@ -1,12 +1,17 @@
 """Processes killed and stopped under load, journals that lose their tails: the books against the provider's bill."""
 
 import random
+import shutil
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 from tests.acceptance import crashes
 from tests.acceptance.breaking import GAPS, broken_in
+from tests.postgres import Postgres
 
 KILLS_PER_GAP = 20
+KILLS_PER_GAP_ON_POSTGRES = 3
 STOP_S = 60
 TAILS = 5
 RESTARTS = 20
@@ -14,18 +19,30 @@ RESTARTS = 20
 
 def in_gaps(folder, seed):
     """Every gap `KILLS_PER_GAP` times, in a new order each time round."""
+    yield from _in_gaps(folder, seed, KILLS_PER_GAP)
+
+
+def in_gaps_on_postgres(folder, seed):
+    """The same with the store on PostgreSQL."""
+    server = Postgres(Path(tempfile.mkdtemp(prefix="jspg-")))
+    server.folder.chmod(0o755)
+    server.start()
+    try:
+        yield from _in_gaps(folder, seed, KILLS_PER_GAP_ON_POSTGRES, JACKSTOP_STORE_URL=server.url)
+    finally:
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def _in_gaps(folder, seed, kills, **environment):
     chance = random.Random(seed)
-    order = [gap for _ in range(KILLS_PER_GAP) for gap in chance.sample(GAPS, len(GAPS))]
+    order = [gap for _ in range(kills) for gap in chance.sample(GAPS, len(GAPS))]
     killed = Counter()
-    with broken_in(folder) as system:
+    with broken_in(folder, **environment) as system:
         figures = crashes.kill_in_gaps(system, order, chance, done=lambda gap: killed.update([gap]))
     for gap in GAPS:
-        yield (
-            f"kills in the gap {gap}, books and bill right after each",
-            killed[gap],
-            f">= {KILLS_PER_GAP}",
-            (killed[gap] >= KILLS_PER_GAP),
-        )
+        good = killed[gap] >= kills
+        yield f"kills in the gap {gap}, books and bill right after each", killed[gap], f">= {kills}", good
     yield from _money(figures)
     yield "keys whose budget was used up", figures["budgets used up"], "", True
 
@@ -62,10 +79,10 @@ def tails(folder, seed):
 
 
 def restarts(folder, seed):
-    """The parent killed, everything killed, started again."""
+    """The parent killed, in peace and in a reload, everything killed; started again."""
     with broken_in(folder) as system:
         figures = crashes.kill_parent_and_all(system, random.Random(seed), RESTARTS)
-    yield "kills of the parent, and of everything at once", f"{RESTARTS} each", "", True
+    yield "kills of the parent, of the parent in a reload, and of everything at once", f"{RESTARTS} each", "", True
     yield "connections refused meanwhile", figures["unreachable"], "", True
     yield from _money(figures)
 
@@ -84,6 +101,7 @@ def _some(count):
 
 SECTIONS = {
     "gaps": ("kill -9 in every gap, under load", in_gaps),
+    "gaps-postgres": ("the same, the store on PostgreSQL", in_gaps_on_postgres),
     "standing-still": ("a gate stopped for a minute", standing_still),
     "tails": ("journals that lost their tails", tails),
     "restarts": ("kill -9 of the parent and of everything", restarts),

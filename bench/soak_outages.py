@@ -87,6 +87,8 @@ def replaced(folder, seed):
     yield "connections that could not be made", figures["unreachable"], "0", not figures["unreachable"]
     yield "requests of the provider's SDK, no retries", figures["sdk requests"], "", True
     yield "of them failed", figures["sdk failures"] or 0, "0", not figures["sdk failures"]
+    gained = figures["descriptors gained"]
+    yield "file descriptors that the parent gained", gained, "0", not gained
 
 
 def stopped(folder, seed):  # noqa: ARG001 -- nothing is drawn here

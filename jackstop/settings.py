@@ -12,6 +12,8 @@ import msgspec
 from jackstop.errors import UserError
 
 Mode = Literal["observe", "enforce"]
+KEK_VARIABLE = "JACKSTOP_KEK"
+"""The key-encryption key, where `vault.backend` is `env`; only control gets to see it."""
 
 
 class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

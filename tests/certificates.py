@@ -1,6 +1,6 @@
 """A throwaway authority and certificates by it, as PEM files."""
 
-import datetime
+import datetime as dt
 import ipaddress
 
 from cryptography import x509
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_DAY = datetime.timedelta(days=1)
+_DAY = dt.timedelta(days=1)
 
 
 def _name(text):
@@ -23,7 +23,7 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(self._name)
@@ -43,7 +43,7 @@ class Authority:
     def issue(self, *names, expired=False, file="server"):
         """A certificate for these host names and addresses: its file, its key's file, its serial number."""
         key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         serial = x509.random_serial_number()
         certificate = (
             x509.CertificateBuilder()

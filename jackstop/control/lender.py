@@ -203,7 +203,8 @@ class Lender:
             del self._recalls[number]
 
     async def returned(self, peer: Peer, message: Returned) -> None:
-        """Take back what a gate gave, then tell whoever recalled it."""
+        """Take back what a gate gave, and tell whoever recalled it, whose next grant comes after this in the store."""
+        booked: asyncio.Future[None] | None = None
         pool = self._pools.get(message.limit_id)
         if pool is not None:
             holders = self._shares.setdefault(message.limit_id, {})
@@ -211,10 +212,12 @@ class Lender:
             holders[peer.instance] = holders.get(peer.instance, 0) - given
             pool.grow(given, message.level, self._clock.now_us())
         elif message.amount:
-            await self._scribe.do(lambda conn: ledger.change(conn, message.lease_id, total=-message.amount))
+            booked = self._scribe.give(lambda conn: ledger.change(conn, message.lease_id, total=-message.amount))
         waiting = self._recalls.get(message.recall_id)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
+        if booked is not None:
+            await booked
 
     async def _need_gauge(self, peer: Peer, row: LimitRow) -> None:
         pool = self._pools[row.id]

@@ -44,9 +44,13 @@ class Scribe:
 
     async def do(self, act: Callable[[Connection], T]) -> T:
         """Run `act` in a transaction that it may share with others. It may be run again if another one fails."""
+        return await self.give(act)
+
+    def give(self, act: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """As `do`, without waiting: what is given later runs after it."""
         future: asyncio.Future[T] = self.loop.create_future()
         self._jobs.put(_Job(act, None, future))
-        return await future
+        return future
 
     async def alone(self, act: Callable[[], T]) -> T:
         """Run `act`, which opens transactions of its own."""

@@ -79,7 +79,8 @@ class Answer:
 
     def _write_head(self, head: ReplyHead, length: int | None) -> bytes:
         lines = [b"HTTP/1.1 %d %s" % (head.status, _phrase(head.status))]
-        lines += [name + b": " + value for name, value in providers.response_headers(self.provider_headers) if name not in _OWN]
+        passed = providers.response_headers(self.provider_headers)
+        lines += [name + b": " + value for name, value in passed if name not in _OWN]
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
         elif length is not None:

@@ -68,14 +68,17 @@ def last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def spawn(command: list[str], log: Path, fds: tuple[int, ...], *, worker: bool = False) -> int:
+def spawn(
+    command: list[str], log: Path, fds: tuple[int, ...], *, worker: bool = False, without: tuple[str, ...] = ()
+) -> int:
     """Start a process that inherits `fds` and nothing else, writes to `log`, and ends when the parent does.
 
+    `without` are variables of the environment that it must not have.
     Plain fork and exec: the parent has one thread, follows pids that it has inherited from its predecessor,
     and needs what subprocess does not offer, a signal at the parent's death.
     """
     rotate(log)
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in without}
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     parent = os.getpid()
     pid = os.fork()

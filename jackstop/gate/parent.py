@@ -26,7 +26,7 @@ from jackstop.clock import SystemClock, iso
 from jackstop.errors import UserError
 from jackstop.gate.child import Child, Kind, last_line, reap, rotate, spawn
 from jackstop.gate.listening import address_of, bind, check_listen
-from jackstop.settings import Home, Settings, load
+from jackstop.settings import KEK_VARIABLE, Home, Settings, load
 
 STATE_VARIABLE = "JACKSTOP_PARENT_STATE"
 STATE_VERSION = 1
@@ -284,7 +284,9 @@ class Parent:
             listener = self.listeners[slot].fileno()
             command += ["--slot", str(slot), "--fd", str(listener)]
             fds = (writing, listener)
-        pid = spawn(command, self._log(kind, slot), fds, worker=kind == "worker")
+        # A process that listens to the network, or reads what came from it, has no use for the key of the vault.
+        without = () if kind == "control" else (KEK_VARIABLE,)
+        pid = spawn(command, self._log(kind, slot), fds, worker=kind == "worker", without=without)
         if writing >= 0:
             os.close(writing)
         child = Child(kind, slot, pid, now, "successor" if successor else "current", ready_fd=reading)

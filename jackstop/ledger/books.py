@@ -419,8 +419,9 @@ class Books:
                 continue
             if isinstance(target, Slice):
                 need = waiter.charge[target.budget.index]
-                # Control keeps what is too little for the least of those who waited when it was asked.
-                fits, may_yet = need <= target.free, need <= target.free + message.left
+                # Control keeps what is too little for the least of those for whom it was asked.
+                fits = need <= target.free
+                may_yet = fits or need <= target.free + message.left or waiter not in target.asked
                 refusal = budget_refusal(target, need, message.left)
             else:
                 fits = may_yet = target.has(now)
@@ -495,5 +496,5 @@ class Books:
 
     def _need(self, piece: Slice, amount: int, want: int, least: int = 0) -> None:
         if not piece.asking:
-            piece.wanted = want
+            piece.wanted, piece.asked = want, tuple(piece.waiters) if amount else ()
             piece.asking = self._send(Need(piece.budget.row.id, piece.window_us, amount, want, least))

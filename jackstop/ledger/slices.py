@@ -19,10 +19,11 @@ class Slice:
     """A lease of one budget in one window: `free` is neither held nor spent, `total` all that control gave.
 
     Below `low` it is time to ask for more, before a request has to wait for it. `left` is what control had left
-    when it last answered, `scarce` says that this was less than `wanted`.
+    when it last answered, `scarce` says that this was less than `wanted`. `asked` are those for whom it was asked.
     """
 
     __slots__ = (
+        "asked",
         "asking",
         "budget",
         "end_us",
@@ -52,6 +53,7 @@ class Slice:
         self.low = 0
         self.left = 0
         self.wanted = 0
+        self.asked: tuple[Waiter, ...] = ()
         self.scarce = False
         self.over = False
         self.asking = False

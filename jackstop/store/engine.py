@@ -137,8 +137,9 @@ def open_store(settings: Settings, home: Home) -> Store:
             f"the database file {url.database} cannot be opened: {error.strerror}", "check who may write its folder"
         ) from None
     except DBAPIError as error:
+        shown = url.set(query={}).render_as_string(hide_password=True)
         raise UserError(
-            f"the database {url.render_as_string(hide_password=True)} does not answer: {first_line(error)}",
+            f"the database {shown} does not answer: {first_line(error)}",
             "check store.url in the settings, and that the database runs and lets this user in",
         ) from None
     return store

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from jackstop.errors import UserError
 from jackstop.secret import Secret
-from jackstop.settings import Home, Settings
+from jackstop.settings import KEK_VARIABLE, Home, Settings
 from jackstop.vault.envelope import KEK_BYTES, Vault
 
-ENVIRONMENT = "JACKSTOP_KEK"
+ENVIRONMENT = KEK_VARIABLE
 
 
 class KekBackend(Protocol):

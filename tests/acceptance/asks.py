@@ -6,7 +6,32 @@ from itertools import count
 from tests.acceptance.load import Ask
 
 # Short words, each a token of its own for OpenAI: denser than the four bytes a token that the sandbox counts by.
-_WORDS = ["an", "to", "of", "it", "is", "in", "on", "at", "by", "we", "go", "do", "so", "no", "up", "us", "my", "me", "he", "or", "as", "if", "be", "am"]
+_WORDS = [
+    "an",
+    "to",
+    "of",
+    "it",
+    "is",
+    "in",
+    "on",
+    "at",
+    "by",
+    "we",
+    "go",
+    "do",
+    "so",
+    "no",
+    "up",
+    "us",
+    "my",
+    "me",
+    "he",
+    "or",
+    "as",
+    "if",
+    "be",
+    "am",
+]
 _numbers = count(1)
 
 OPENAI = "/openai/v1/chat/completions"

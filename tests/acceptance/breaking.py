@@ -3,16 +3,18 @@
 import os
 import secrets
 import signal
-import sqlite3
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sqlalchemy import create_engine, select
+
 from jackstop.control import client
 from jackstop.errors import UserError
 from jackstop.sandbox.bill import fingerprint
 from jackstop.settings import Home
+from jackstop.store.tables import limits, windows
 from tests.acceptance.system import System, get, until
 from tests.replay import replay_all
 
@@ -145,12 +147,10 @@ class Breakable(System):
         self.wait_whole()
 
     def kill_parent(self):
-        """The parent alone; its children have to see to it themselves that they end."""
-        children = [pid for pids in self.children().values() for pid in pids]
+        """The parent alone; its children have to see to it themselves that they end. Nobody waits until they have."""
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
-        until(lambda: not any(map(runs, children)), "the children end")
 
     def kill_all(self):
         """Everything at once, as the machine's end would; what is left are files."""
@@ -217,12 +217,14 @@ class Breakable(System):
 
     def windows(self):
         """The books as they are in the database, by scope; `over` among them."""
-        with sqlite3.connect(f"file:{self.home / 'jackstop.db'}?mode=ro", uri=True) as database:
-            database.row_factory = sqlite3.Row
-            select = 'SELECT scope, w.amount, settled, leased, "over" FROM windows w JOIN limits l ON l.id = w.limit_id'
-            found = {row["scope"]: dict(row) for row in database.execute(f"{select} WHERE l.kind = 'usd'")}
-        database.close()
-        return found
+        url = self.environment.get("JACKSTOP_STORE_URL") or f"sqlite:///file:{self.home}/jackstop.db?mode=ro&uri=true"
+        engine = create_engine(url)
+        joined = windows.join(limits, limits.c.id == windows.c.limit_id)
+        columns = (limits.c.scope, windows.c.amount, windows.c.settled, windows.c.leased, windows.c.over)
+        with engine.connect() as conn:
+            rows = conn.execute(select(*columns).select_from(joined).where(limits.c.kind == "usd")).all()
+        engine.dispose()
+        return {row.scope: row._asdict() for row in rows}
 
     def replays(self):
         self.keeper.look()

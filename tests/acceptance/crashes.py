@@ -176,11 +176,17 @@ def _after_loss(system, traffic):
 
 
 def kill_parent_and_all(system, chance, times):
-    """The parent alone is killed, then everything at once; both are started again with `up`."""
+    """The parent alone is killed, in peace and while it replaces everything, then all at once; `up` follows at once."""
+
+    def kill_in_reload():
+        os.kill(system.process.pid, signal.SIGHUP)
+        time.sleep(chance.random() * 2)  # any moment of the reload will do
+        system.kill_parent()
+
     holders = issue_small(system)
     with Traffic(system.port, drawer(holders), workers=10, seed=chance.randint(1, 1 << 30)) as traffic:
         for _ in range(times):
-            for kill in (system.kill_parent, system.kill_all):
+            for kill in (system.kill_parent, kill_in_reload, system.kill_all):
                 holders[:] = issue_small(system)
                 before = traffic.good()
                 until(lambda before=before: traffic.good() > before + 50, "requests are answered")

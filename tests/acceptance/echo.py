@@ -52,7 +52,9 @@ class _Handler(BaseHTTPRequestHandler):
         said = {"role": "assistant", "content": self.server.completion}
         usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
         choice = {"index": 0, "message": said, "finish_reason": "stop"}
-        self._send(200, {"id": "x", "object": "chat.completion", "model": "gpt-4o-mini", "choices": [choice], "usage": usage})
+        self._send(
+            200, {"id": "x", "object": "chat.completion", "model": "gpt-4o-mini", "choices": [choice], "usage": usage}
+        )
 
     def _garbage(self, secret, body):
         self._send(200, f"{self.server.completion} \x00\xff {body}".encode("latin-1", "replace"))
@@ -62,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
         delta = {"choices": [{"index": 0, "delta": {"content": self.server.completion}}]}
-        self.wfile.write(b"data: " + json.dumps(delta).encode() + b"\n\ndata: {\"choi")
+        self.wfile.write(b"data: " + json.dumps(delta).encode() + b'\n\ndata: {"choi')
         self.wfile.flush()
         self.close_connection = True
 

@@ -4,12 +4,14 @@ import asyncio
 import socket
 import time
 from contextlib import suppress
+from itertools import count
 
 import httptools
 import msgspec
 
 IDLE_S = 30
 """Well below the time after which the gate closes a connection that nobody uses."""
+_loads = count(1)
 _IDS = (b"x-request-id", b"request-id", b"x-ds-trace-id")
 
 
@@ -33,12 +35,13 @@ class Ask(msgspec.Struct):
 class Met(msgspec.Struct):
     """What one request met. Times are microseconds of the wall clock; `request_id` is the provider's.
 
-    The body of `ask` stays only where the request was refused.
+    `agent` is the user agent, which tells it from every other in the gate's events. The body of `ask` stays only
+    where the request was refused.
 
     `decision`: `admitted`, `refused`, `left` (the client went away) or `broken` (the connection did).
     """
 
-    number: int
+    agent: str
     key: str
     ask: Ask
     decision: str = ""
@@ -50,11 +53,6 @@ class Met(msgspec.Struct):
     ended_us: int = 0
     size: int = 0
     body: bytes = b""
-
-    @property
-    def agent(self):
-        """The user agent that tells this request from every other in the gate's events."""
-        return f"load/{self.number}"
 
 
 def now_us():
@@ -151,12 +149,12 @@ class Load:
         self._chance = chance
         self._idle = []
         self._keep_bodies = keep_bodies
-        self._number = 0
+        self._load, self._number = next(_loads), 0
 
     async def send(self, key, ask):
         """Send one request and wait for its end."""
         self._number += 1
-        met = Met(self._number, key, ask)
+        met = Met(f"load{self._load}/{self._number}", key, ask)
         head = self._head(met)
         connection = await self._connect()
         done = connection.begin(met, self._keep_bodies)

@@ -46,6 +46,11 @@ SONNET = Model("claude-sonnet-4-5", ("claude-sonnet-4-5-20250929", "standard"), 
 GPT5 = Model("gpt-5", ("gpt-5-2025-08-07", "default"), OPENAI)
 GPT5_MINI = Model("gpt-5-mini", ("gpt-5-mini-2025-08-07", "default"), OPENAI)
 
+BUDGETS = (5, 20, 50)
+FULL = [(model, budget) for model in (SONNET, GPT5, GPT5_MINI) for budget in BUDGETS]
+FULL_CLAMPED = [(model, budget) for model in (SONNET, GPT5) for budget in BUDGETS]
+SMALL = [(GPT5_MINI, 1)]
+
 
 def _words(chance, tokens):
     size = tokens * _BYTES_PER_TOKEN

@@ -36,7 +36,12 @@ def _stream(chance):
         (
             ("chat", OPENAI, "openai", {"model": "gpt-4o", "messages": messages, "max_tokens": cap}),
             ("responses", RESPONSES, "openai", {"model": "gpt-5", "input": said, "max_output_tokens": cap}),
-            ("messages", ANTHROPIC, "anthropic", {"model": "claude-sonnet-4-5", "messages": messages, "max_tokens": cap}),
+            (
+                "messages",
+                ANTHROPIC,
+                "anthropic",
+                {"model": "claude-sonnet-4-5", "messages": messages, "max_tokens": cap},
+            ),
             ("deepseek", DEEPSEEK, "openai", {"model": "deepseek-v4-pro", "messages": messages, "max_tokens": cap}),
             (
                 "deepseek messages",
@@ -111,29 +116,49 @@ class Disconnects:
                 unlisted += event["hold_id"] not in kept
             else:
                 inexact += not 0 <= cost * 1_000_000 - units < 1_000_000
-        nameless = sum(row is None and bool(event.get("estimated")) for event, row in
-                       ((event, row_of[event["event_id"]]) for event in events))
+        nameless = sum(
+            row is None and bool(event.get("estimated"))
+            for event, row in ((event, row_of[event["event_id"]]) for event in events)
+        )
         lost = sum(row["units"] > 0 and row["id"] not in named for row in seen.values())
         kinds = Counter(each.ask.kind for each in self.met)
         add = self._add
         add("streams", f"{len(self.met):,}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())))
-        add("their clients", ", ".join(f"{name} {count:,}" for name, count in sorted(met.items()))
-            + f"; {early} left before the first byte")
+        add(
+            "their clients",
+            ", ".join(f"{name} {count:,}" for name, count in sorted(met.items()))
+            + f"; {early} left before the first byte",
+        )
         add("requests without exactly one event", len(unmatched), "0")
-        add("looks with settled + held below the bill", f"{len(self.watch.below_bill)} of {self.watch.looks}", "0",
-            held=not self.watch.below_bill)
+        add(
+            "looks with settled + held below the bill",
+            f"{len(self.watch.below_bill)} of {self.watch.looks}",
+            "0",
+            held=not self.watch.below_bill,
+        )
         add("requests booked below what the sandbox billed", low, "0")
         add("requests settled, but not to the sandbox's figure", inexact, "0")
         add("billed streams that no event explains", max(0, lost - nameless), "0")
         add("estimated requests that are not listed as holds", unlisted, "0")
         add("listed holds that no event explains", len(set(kept) - estimated), "0")
-        add("ledger and bill", f"{usd(org['settled'])} and {usd(billed)}", "ledger ≥ bill", held=org["settled"] >= billed)
-        add("streams kept charged as estimated", len(estimated), "0" if self.policy == "drain" else "",
-            held=self.policy != "drain" or not estimated)
+        add(
+            "ledger and bill",
+            f"{usd(org['settled'])} and {usd(billed)}",
+            "ledger ≥ bill",
+            held=org["settled"] >= billed,
+        )
+        add(
+            "streams kept charged as estimated",
+            len(estimated),
+            "0" if self.policy == "drain" else "",
+            held=self.policy != "drain" or not estimated,
+        )
 
     def _add(self, what, figure, bound="", *, held=None):
         good = figure == 0 if held is None and bound == "0" else held is not False
-        self.rows.append(Row(f"{self.policy}: {what}", f"{figure:,}" if isinstance(figure, int) else figure, bound, good))
+        self.rows.append(
+            Row(f"{self.policy}: {what}", f"{figure:,}" if isinstance(figure, int) else figure, bound, good)
+        )
 
 
 def run(folder, amount, seed):

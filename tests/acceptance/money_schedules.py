@@ -200,8 +200,12 @@ class Schedules:
         self._add("estimated requests below what the sandbox billed", low, "0", zero=True)
         self._add("estimated requests that are not listed as holds", unlisted, "0", zero=True)
         self._add("listed holds that no event explains", len(set(self.kept) - estimated), "0", zero=True)
-        self._add("billed requests that no event names, but for nameless estimated ones", max(0, len(lost) - nameless),
-                  "0", zero=True)
+        self._add(
+            "billed requests that no event names, but for nameless estimated ones",
+            max(0, len(lost) - nameless),
+            "0",
+            zero=True,
+        )
         self._add("holds kept charged as estimated", len(estimated))
 
     def _check_sums(self):
@@ -309,7 +313,9 @@ class Schedules:
                 except sqlite3.IntegrityError:
                     pass
                 found.rollback()
-        self._add("writes past a limit in raw SQL that the database took", f"{accepted} of {tries:,}", "0", held=not accepted)
+        self._add(
+            "writes past a limit in raw SQL that the database took", f"{accepted} of {tries:,}", "0", held=not accepted
+        )
         found.close()
 
     def close(self):

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from pathlib import Path
 
 import openai
 
@@ -148,6 +149,8 @@ def replace_all(system, chance, times):
     holders = [system.holder(provider, budget=["20usd/life"]) for provider in _PROVIDERS]
     gone = set()
     draw = drawer(holders)
+    descriptors = lambda: len(list(Path(f"/proc/{system.process.pid}/fd").iterdir()))  # noqa: E731
+    at_first = descriptors()
     with (
         Traffic(system.port, draw, workers=8, pause_ms=200, seed=chance.randint(1, 1 << 30)) as traffic,
         Sdk(system, holders[0].key, stream=True) as streaming,
@@ -171,6 +174,7 @@ def replace_all(system, chance, times):
     return {
         **figures,
         "replaced processes": len(gone),
+        "descriptors gained": descriptors() - at_first,
         "failed": reasons(failed(traffic.met)),
         "unreachable": traffic.unreachable,
         "sdk requests": streaming.answered + plain.answered,

@@ -80,7 +80,12 @@ def _anthropic(found):
         assert tier == "standard"
         tier = "us"
     searches = (usage.get("server_tool_use") or {}).get("web_search_requests", 0)
-    tokens = (usage["input_tokens"], usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"] - hour, hour)
+    tokens = (
+        usage["input_tokens"],
+        usage["cache_read_input_tokens"],
+        usage["cache_creation_input_tokens"] - hour,
+        hour,
+    )
     return _nusd(model, tier, *tokens, usage["output_tokens"], searches=searches)
 
 

@@ -40,7 +40,7 @@ def to_the_end(sock):
 
 def talk(port, *pieces, source=None, wrap=None):
     """Send pieces and read to the connection's end; what came."""
-    with connect(port, source) as plain, (wrap(plain) if wrap else plain) as sock:
+    with connect(port, source) as plain, wrap(plain) if wrap else plain as sock:
         with suppress(ConnectionResetError, BrokenPipeError):
             for piece in pieces:
                 sock.sendall(piece)

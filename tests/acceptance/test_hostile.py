@@ -136,7 +136,11 @@ WIRE = {
     "an empty name": (head(": nothing", SIZE), BODY, 400),
     "a name in UTF-8": (head("Transfer-Encodinġ: chunked".encode().decode("latin-1"), SIZE), BODY, 400),
     "an upgrade": (head(SIZE, "Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAA"), BODY, 400),
-    "a websocket": (head("Upgrade: websocket", "Connection: Upgrade", first="GET /openai/v1/models HTTP/1.1"), b"", 400),
+    "a websocket": (
+        head("Upgrade: websocket", "Connection: Upgrade", first="GET /openai/v1/models HTTP/1.1"),
+        b"",
+        400,
+    ),
     "a trailer announced": (head(CHUNKED, "Trailer: Authorization"), WHOLE_CHUNK, 400),
     "another expectation": (head(SIZE, "Expect: 200-ok"), BODY, 417),
     "a body on a path without": (head(SIZE, first="GET /openai/v1/models HTTP/1.1"), BODY, 400),
@@ -198,6 +202,18 @@ def test_requests_in_one_packet_are_answered_in_their_order(besieged):
     assert besieged.seen() == before + 1
 
 
+def test_an_old_client_is_served_and_closed(besieged):
+    """HTTP/1.0 knows neither chunks nor kept connections: a stream ends with its connection."""
+    old = post(besieged.key, BODY, "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0")
+    (answer,) = answers(talk(besieged.port, old + old))
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    streaming = post(besieged.key, {**ASK, "stream": True}).replace(b"HTTP/1.1", b"HTTP/1.0")
+    head, _, body = talk(besieged.port, streaming).partition(b"\r\n\r\n")
+    assert b"chunked" not in head
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
 PATHS = [
     "/openai/v1/../v1/chat/completions",
     "/anthropic/../openai/v1/chat/completions",
@@ -238,11 +254,11 @@ def test_a_path_with_two_readings_or_none(besieged, unseen, path):
 
 BODIES = {
     "a name twice": b'{"model":"gpt-4o-mini","model":"gpt-5","messages":[{"role":"user","content":"x"}]}',
-    "a name twice, once escaped": b'{"model":"gpt-4o-mini","mod\\u0065l":"gpt-5","messages":[{"role":"user","content":"x"}]}',
-    "a name twice, deep": b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":[{"type":"text","text":"a","text":"b"}]}]}',
-    "a name twice in a tool": b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function",'
-    b'"function":{"name":"f","parameters":{"type":"object","properties":{"a":{"x":1,"\\u0078":2}}}}}]}',
-    "the cap twice": b'{"model":"gpt-4o-mini","max_tokens":1,"messages":[{"role":"user","content":"x"}],"max_tokens":9}',
+    "a name twice, once escaped": b'{"model":"gpt-4o-mini","mod\\u0065l":"gpt-5","messages":[]}',
+    "a name twice, deep": b'{"model":"gpt-4o-mini","messages":[{"content":[{"type":"text","text":"a","text":"b"}]}]}',
+    "a name twice in a tool": b'{"model":"gpt-4o-mini","messages":[],"tools":[{"type":"function",'
+    b'"function":{"name":"f","parameters":{"properties":{"a":{"x":1,"\\u0078":2}}}}}]}',
+    "the cap twice": b'{"model":"gpt-4o-mini","max_tokens":1,"messages":[],"max_tokens":9}',
     "not a number": b'{"model":"gpt-4o-mini","temperature":NaN,"messages":[{"role":"user","content":"x"}]}',
     "infinity": b'{"model":"gpt-4o-mini","temperature":-Infinity,"messages":[{"role":"user","content":"x"}]}',
     "beyond a double": b'{"model":"gpt-4o-mini","max_tokens":1e999,"messages":[{"role":"user","content":"x"}]}',

@@ -115,8 +115,7 @@ def test_ten_thousand_idle_connections(loaded, record_property):
     socks = []
     try:
         with Highest(loaded) as memory:
-            for _ in range(CONNECTIONS):
-                socks.append(connect(loaded.port))
+            socks.extend(connect(loaded.port) for _ in range(CONNECTIONS))
             # Every hundredth is the attacker's, with a request first; the rest never say a word.
             for sock in socks[::100]:
                 sock.sendall(post("", b"", path="/healthz", method="GET", length=False))
@@ -243,7 +242,7 @@ def test_a_long_text_for_a_budget_that_it_does_not_fit(loaded):
 def test_clients_that_do_not_read_their_streams(loaded):
     """Backpressure: the provider is read no faster than the client; in the end the client is cut off, and pays."""
     tokens = 60_000
-    said = "Good morning [[sandbox: out=%d chunk=1]]" % tokens
+    said = f"Good morning [[sandbox: out={tokens} chunk=1]]"
     ask = {"model": "gpt-5", "max_completion_tokens": tokens, "stream": True}
     before = len(loaded.system.replays()[0].events)
     socks = []
@@ -255,12 +254,14 @@ def test_clients_that_do_not_read_their_streams(loaded):
             sock.sendall(post(loaded.key, {**ask, "messages": [{"role": "user", "content": f"{n} {said}"}]}))
             socks.append(sock)
         rows = until(
-            lambda: [
-                event
-                for event in callers.events_of(loaded.system, loaded.key_id)
-                if event["stream"] and event["outcome"] == "cancelled"
-            ][9:]
-            and callers.events_of(loaded.system, loaded.key_id),
+            lambda: (
+                [
+                    event
+                    for event in callers.events_of(loaded.system, loaded.key_id)
+                    if event["stream"] and event["outcome"] == "cancelled"
+                ][9:]
+                and callers.events_of(loaded.system, loaded.key_id)
+            ),
             "ten clients cut off",
             60,
         )

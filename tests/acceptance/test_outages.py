@@ -30,6 +30,7 @@ def test_everything_is_replaced_and_no_request_fails(running):
     assert figures["unreachable"] == 0
     assert figures["sdk failures"] == []
     assert figures["sdk requests"] > 10
+    assert figures["descriptors gained"] == 0
 
 
 def test_what_runs_is_stopped_within_a_second(running):

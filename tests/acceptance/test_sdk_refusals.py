@@ -9,11 +9,13 @@ import threading
 from typing import NamedTuple
 
 import anthropic
+import httpx2
 import openai
 import pytest
 
 from jackstop.keys import format as key_format
 from tests.acceptance import callers
+from tests.acceptance.books import ask_control
 from tests.acceptance.callers import CHAT, CLAUDE, client, say
 from tests.acceptance.system import System, free_port, until
 
@@ -171,13 +173,13 @@ def test_a_key_that_was_stopped(system, act):
     }[act]
 
     def refused(make, base, kind, call):
-        try:
-            with client(make, system, key, base) as made:
-                call(made)
-        except kind as error:
-            assert error.response.request.headers["x-stainless-retry-count"] == "0"
-            return callers.reason(error)
-        return None
+        with client(make, system, key, base) as made:
+            error = caught(lambda: call(made))
+        if error is None:
+            return None
+        assert isinstance(error, kind)
+        assert error.response.request.headers["x-stainless-retry-count"] == "0"
+        return callers.reason(error)
 
     for make, base, expected, call in (
         (openai.OpenAI, "openai", kind, chat),
@@ -206,7 +208,16 @@ def test_nobody_can_tell_a_canary_from_no_key(system):
     key, _ = system.key()
     wrong_sum = key[:-1] + ("a" if key[-1] != "a" else "b")
     unknown = key_format.new_key(key_format.new_id()).reveal().decode()
-    tried = [canary, "sk-" + canary, unknown, wrong_sum, "jsk_nonsense", secrets.token_urlsafe(40), "sk-proj-abc", "x" * 4000]
+    tried = [
+        canary,
+        "sk-" + canary,
+        unknown,
+        wrong_sum,
+        "jsk_nonsense",
+        secrets.token_urlsafe(40),
+        "sk-proj-abc",
+        "x" * 4000,
+    ]
     for path in ("/openai/v1/chat/completions", "/anthropic/v1/messages", "/deepseek/nothing"):
         answers = {raw_answer(system, each, path) for each in tried}
         assert len(answers) == 1
@@ -227,6 +238,29 @@ def test_nobody_can_tell_a_canary_from_no_key(system):
         with client(make, system, canary, base) as made, pytest.raises(kind) as raised:
             call(made)
         assert raised.value.response.request.headers["x-stainless-retry-count"] == "0"
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+@pytest.mark.parametrize("act", ["quarantine", "revoke"])
+def test_a_stopped_key_ends_its_running_streams(system, act, dialect):
+    """The client sees that its answer broke off, and what was generated is paid."""
+    key, key_id = system.key()
+    make, call = (openai.OpenAI, chat) if dialect == "openai" else (anthropic.Anthropic, message)
+    with client(make, system, key, dialect) as made:
+        stream = iter(call(made, messages=say("out=400 pace_ms=40"), max_tokens=400, stream=True))
+        next(stream)
+        ask_control(system, f"key {act}", id=key_id)
+        with pytest.raises((OSError, httpx2.HTTPError, openai.APIError, anthropic.APIError)):
+            list(stream)
+
+    def ended():
+        events = callers.events_of(system, key_id)
+        return [event for event in events if "stopped" in event["markers"]]
+
+    (event,) = until(ended, "the end of the stream", 60)
+    row = callers.provider_rows(system)[event["request_id"][-callers.ID_CHARS :]]
+    assert event["cost_nusd"] >= -(-row["units"] // callers.UNITS_PER_NUSD)
+    assert event["outcome"] == "cancelled"
 
 
 # -- refusals that end by themselves ----------------------------------------------------------------------------------

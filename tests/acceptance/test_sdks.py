@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anthropic
+import httpx2
+import openai
 import pytest
 
 from tests.acceptance import callers
@@ -153,6 +156,24 @@ async def test_deepseek_by_the_anthropic_sdk(system, make):
     callers.settled(system, key_id, ids)
 
 
+@pytest.mark.parametrize("directive", ["cut_after=3", "error_after=3"])
+@pytest.mark.parametrize("make", [*callers.OPENAI, *callers.ANTHROPIC])
+async def test_a_stream_that_breaks_off_is_seen_to_break(system, make, directive):
+    key, key_id = system.key()
+    base = "openai" if make in callers.OPENAI else "anthropic"
+    with client(make, system, key, base) as made:
+        ask = {"max_tokens": 100, "messages": say(f"out=100 {directive}"), "stream": True}
+        create = made.chat.completions.create if base == "openai" else made.messages.create
+        stream = await done(create(model=CHAT if base == "openai" else CLAUDE, **ask))
+        with pytest.raises((httpx2.HTTPError, openai.APIError, anthropic.APIError)):
+            await everything(stream)
+        await callers.close(made)
+    (event,) = callers.events_of(system, key_id)
+    row = callers.provider_rows(system)[event["request_id"][-callers.ID_CHARS :]]
+    assert event["cost_nusd"] >= -(-row["units"] // callers.UNITS_PER_NUSD) > 0
+    assert event["outcome"] == "error"
+
+
 # -- other clients ----------------------------------------------------------------------------------------------------
 
 OLD_CALLS = """
@@ -185,7 +206,17 @@ def old_anthropic():
     if not stamp.exists() or stamp.read_text() != lock:
         options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--upgrade", "--target", str(folder)]
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", *options, "-r", OLD_ANTHROPIC],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                *options,
+                "-r",
+                OLD_ANTHROPIC,
+            ],
             capture_output=True,
             text=True,
             timeout=120,
@@ -209,8 +240,10 @@ def run(words, **environment):
 @pytest.mark.parametrize("base", ["anthropic", "deepseek-anthropic"])
 def test_an_anthropic_sdk_that_sends_x_api_key(system, old_anthropic, base):
     key, key_id = system.key()
-    calls = OLD_CALLS if base == "anthropic" else OLD_CALLS.replace(CLAUDE, DEEPSEEK).replace(
-        "assert made.messages.count_tokens", "# has none: "
+    calls = (
+        OLD_CALLS
+        if base == "anthropic"
+        else OLD_CALLS.replace(CLAUDE, DEEPSEEK).replace("assert made.messages.count_tokens", "# has none: ")
     )
     said = run([sys.executable, "-c", calls, system.url + callers.BASES[base], key], PYTHONPATH=str(old_anthropic))
     assert said["version"].startswith("1.")
@@ -229,13 +262,15 @@ const [url, key] = process.argv.slice(2);
   const ids = [answer._request_id];
   const usage = [answer.usage.completion_tokens];
   for (const options of [{}, { stream_options: { include_usage: true } }]) {
-    const { data, response } = await client.chat.completions.create({ ...ask, ...options, stream: true }).withResponse();
+    const call = client.chat.completions.create({ ...ask, ...options, stream: true });
+    const { data, response } = await call.withResponse();
     let seen = 0;
     for await (const chunk of data) if (chunk.usage) seen = chunk.usage.completion_tokens;
     usage.push(seen);
     ids.push(response.headers.get("x-request-id"));
   }
-  const whole = await client.responses.create({ model: "gpt-5", input: "Hi [[sandbox: out=25]]", max_output_tokens: 50 });
+  const input = "Hi [[sandbox: out=25]]";
+  const whole = await client.responses.create({ model: "gpt-5", input, max_output_tokens: 50 });
   ids.push(whole._request_id);
   const refused = [];
   for (const [bad, body] of [["jsk_nobody", ask], [key, { ...ask, model: "o1-pro" }]]) {
@@ -278,7 +313,7 @@ def curl():
             words = [word for header in headers for word in ("-H", header)]
             command = [program, "-sS", "-i", "--max-time", "30", *words, "--data-binary", "@-", url]
             raw = subprocess.run(command, input=content.encode(), capture_output=True, timeout=60, check=True).stdout
-        head, _, body = raw.partition(b"\r\n\r\n")
+        head, _, body = raw.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
         first, *rest = head.decode().split("\r\n")
         return int(first.split()[1]), dict(line.lower().split(": ", 1) for line in rest), body
 
@@ -305,6 +340,7 @@ def by_socket(url, headers, content):
         ("api-key: {}", "api-key"),
         ("X-Goog-Api-Key: sk-{}", "x-goog-api-key"),
         ("", "query"),
+        ("Expect: 100-continue\r\nAuthorization: Bearer {}", "bearer"),
     ],
 )
 def test_curl_with_the_key_in_every_place(system, curl, header, method):
@@ -313,7 +349,7 @@ def test_curl_with_the_key_in_every_place(system, curl, header, method):
     ask = {"model": CHAT, "max_tokens": 50, "messages": say("out=5")}
     status, headers, body = curl(
         f"{system.url}/openai/v1/chat/completions{query}",
-        ["content-type: application/json", *([header.format(key)] if header else [])],
+        ["content-type: application/json", *(line for line in header.format(key).split("\r\n") if line)],
         json.dumps(ask),
     )
     assert status == 200

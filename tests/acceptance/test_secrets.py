@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,7 +136,11 @@ def everything_fails(planted):
     planted.ask(other, "gpt-4o-mini", "X-Api-Key: " + key)
     planted.ask(key, "gpt-4o-mini", "Content-Encoding: gzip")
     planted.ask(other, other)
-    for path in (f"/openai/v1/models/{other}", f"/{other}/chat/completions", f"/openai/v1/chat/completions?key={other}&x={key}"):
+    for path in (
+        f"/openai/v1/models/{other}",
+        f"/{other}/chat/completions",
+        f"/openai/v1/chat/completions?key={other}&x={key}",
+    ):
         planted.answered.append(talk(system.port, post(other, {"model": PROMPT}, "Connection: close", path=path)))
     agent = ["User-Agent: " + other, "Referer: https://x.example/?key=" + other, "Cookie: k=" + other]
     planted.answered.append(talk(system.port, post(other, {"messages": PROMPT}, "Connection: close", *agent)))
@@ -150,10 +155,15 @@ def everything_fails(planted):
     planted.ask(stopped)
 
     # Killed in the midst of a stream: gate, control, worker.
-    streaming = post(other, {
-        "model": "gpt-4o-mini", "max_tokens": 400, "stream": True,
-        "messages": [{"role": "user", "content": f"{PROMPT} [[sandbox: out=400 pace_ms=20]]"}],
-    })
+    streaming = post(
+        other,
+        {
+            "model": "gpt-4o-mini",
+            "max_tokens": 400,
+            "stream": True,
+            "messages": [{"role": "user", "content": f"{PROMPT} [[sandbox: out=400 pace_ms=20]]"}],
+        },
+    )
     for kind in ("gate", "control", "worker"):
         with connect(system.port) as sock:
             sock.sendall(streaming)
@@ -168,7 +178,9 @@ def everything_fails(planted):
 
     # Commands that fail, and commands that show things.
     planted.run("credential", "add", "echo", "--provider", "openai", stdin=ECHOED + "\n", expect=2)
-    planted.run("credential", "add", "x", "--provider", "openai", "--base-url", "http://10.0.0.1", stdin=ECHOED, expect=2)
+    planted.run(
+        "credential", "add", "x", "--provider", "openai", "--base-url", "http://10.0.0.1", stdin=ECHOED, expect=2
+    )
     planted.run("credential", "add", "y", "--provider", "nobody", stdin=ECHOED + "\n", expect=2)
     planted.run("credential", "add", "z", "--provider", "openai", stdin="\n", expect=2)
     planted.run("key", "show", "jsk_wrong", expect=2)
@@ -183,16 +195,17 @@ def everything_fails(planted):
         ("report", "rollout"),
     )
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda words: planted.run(*words), [(*words, *form) for words in shown for form in ((), ("--json",))]))
+        list(
+            pool.map(
+                lambda words: planted.run(*words), [(*words, *form) for words in shown for form in ((), ("--json",))]
+            )
+        )
     for words in (("doctor",), ("doctor", "--json")):
         with contextlib.suppress(AssertionError):
             planted.run(*words)
     planted.run("events", "export")
     planted.run("events", "export", "--format", "parquet", "--out", str(system.folder / "events.parquet"))
-    system.command("reload")
-    until(lambda: "reloaded" in (system.folder / "up.log").read_text(), "a reload", 60)
-    system.wait_ready()
-    until(lambda: [len(pids) for pids in system.children().values()] == [1, 1, 2], "the old processes' end", 60)
+    until(lambda: [len(pids) for pids in system.children().values()] == [1, 1, 2], "nothing but what is to run", 60)
 
 
 def search(where, raw, needles):
@@ -221,7 +234,9 @@ def test_nothing_is_in_the_home(planted):
     for folder, _, files in os.walk(planted.system.home):
         for path in (Path(folder, name) for name in files if name != "kek"):
             with contextlib.suppress(FileNotFoundError):
-                found += search(path, path.read_bytes(), needles)
+                if path.is_socket():
+                    continue
+                found += search(path, path.read_bytes().rstrip(b"\0"), needles)
                 looked += 1
             if path.suffix == ".parquet":
                 found += search(f"the rows of {path}", rows_of(path), needles)
@@ -252,7 +267,7 @@ def test_nothing_is_in_arguments_and_environments(planted):
     for pid in pids:
         found += search(f"environ of {pid}", Path(f"/proc/{pid}/environ").read_bytes(), needles)
         found += search(f"arguments of {pid}", Path(f"/proc/{pid}/cmdline").read_bytes(), needles)
-        assert "Max core file size         0 " in Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text())
     assert not found
 
 
@@ -267,3 +282,37 @@ def test_only_the_owner_may_look_into_the_home(planted):
     kek = planted.system.home / "kek"
     assert kek.stat().st_mode & 0o177 == 0
     assert len(io.BytesIO(kek.read_bytes()).readlines()) == 1
+
+
+def test_only_control_has_the_key_encryption_key_of_an_environment(own_system):
+    kek = base64.b64encode(os.urandom(32)).decode()
+    system = own_system(environment={"JACKSTOP_VAULT_BACKEND": "env", "JACKSTOP_KEK": kek})
+    system.set_up().up()
+    has = {
+        kind: kek.encode() in Path(f"/proc/{pid}/environ").read_bytes() for kind, (pid,) in system.children().items()
+    }
+    assert has == {"control": True, "worker": False, "gate": False}
+    assert not (system.home / "kek").exists()
+    key, _ = system.key()
+    assert answers(talk(system.port, post(key, {"model": "gpt-4o-mini", "messages": []}, "Connection: close")))
+
+
+def test_a_database_password_is_not_said(own_system):
+    system = own_system()
+    system.command("init")
+    secret = "quiet-word-4711"
+    for address in (f"joe:{secret}@127.0.0.1:1/x", f"joe@127.0.0.1:1/x?password={secret}", f"joe:{secret}@[bad/x"):
+        system.environment["JACKSTOP_STORE_URL"] = f"postgresql://{address}"
+        for word in ("control", "doctor"):
+            done = subprocess.run(
+                [sys.executable, "-m", "jackstop", word],
+                cwd=ROOT,
+                env=system.environment,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode in {1, 2, 3}
+            assert secret.encode() not in done.stdout + done.stderr
+    for path in system.home.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes()

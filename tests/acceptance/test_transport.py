@@ -6,6 +6,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import urllib.request
 from contextlib import suppress
 
@@ -14,9 +15,9 @@ import pytest
 
 from tests.acceptance import callers
 from tests.acceptance.callers import CHAT, say
-from tests.certificates import Authority
 from tests.acceptance.sockets import answers, connect, one, post, talk, to_the_end
-from tests.acceptance.system import ROOT, SECRETS, Sandbox, System, free_port, until
+from tests.acceptance.system import ROOT, Sandbox, System, until
+from tests.certificates import Authority
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,9 @@ def make(tmp_path):
     made = []
 
     def system(sandbox=None, kind=Fronted, **environment):
-        made.append(kind(tmp_path, environment={f"JACKSTOP_{k}": str(v) for k, v in environment.items()}, sandbox=sandbox))
+        made.append(
+            kind(tmp_path, environment={f"JACKSTOP_{k}": str(v) for k, v in environment.items()}, sandbox=sandbox)
+        )
         return made[-1]
 
     yield system
@@ -99,9 +102,7 @@ def test_tls_to_clients_and_to_providers(make, tmp_path):
     authority = Authority(tmp_path / "ca")
     cert, key_file, serial = authority.issue("127.0.0.1", "localhost")
     sandbox = SafeSandbox(tmp_path, authority, cert, key_file)
-    system = make(
-        sandbox=sandbox, GATE_TLS_CERT=cert, GATE_TLS_KEY=key_file, GATE_UPSTREAM_CA=authority.ca
-    )
+    system = make(sandbox=sandbox, GATE_TLS_CERT=cert, GATE_TLS_KEY=key_file, GATE_UPSTREAM_CA=authority.ca)
     system.set_up().up()
     key, key_id = system.key()
     with openai.OpenAI(
@@ -121,7 +122,7 @@ def test_tls_to_clients_and_to_providers(make, tmp_path):
     assert b"HTTP" not in talk(system.port, post(key, ASK))
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.load_verify_locations(authority.ca)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError), connect(system.port) as plain:
         old.wrap_socket(plain, server_hostname="127.0.0.1")
@@ -142,34 +143,59 @@ def shown_serial(system, authority):
         return int(sock.getpeercert()["serialNumber"], 16)
 
 
-@pytest.mark.parametrize("wrong", ["authority", "only the machine's authority", "name", "date"])
-def test_a_provider_that_cannot_show_who_it_is(make, tmp_path, wrong):
-    authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
-    names = ["somewhere.example"] if wrong == "name" else ["127.0.0.1"]
-    cert, key_file, _ = authority.issue(*names, expired=wrong == "date")
-    believed = other if "authority" in wrong else authority
-    system = make(UncheckedSandbox(tmp_path, authority, cert, key_file), kind=System, GATE_UPSTREAM_CA=believed.ca)
-    if wrong == "only the machine's authority":
-        system.environment["SSL_CERT_FILE"] = str(authority.ca)
-    system.set_up().up()
-    key, key_id = system.key()
-    answer = one(talk(system.port, post(key, ASK, "Connection: close")))
-    assert (answer.status, answer.reason) == (502, "upstream")
-    assert "cannot be reached" in json.loads(answer.body)["error"]["message"]
-    (event,) = callers.events_of(system, key_id)
-    assert (event["reason"], event["status"], event["cost_nusd"] or 0) == ("upstream", 502, 0)
-    row = system.budgets(f"key:{key_id}")[f"key:{key_id}"]
-    assert (row["settled_nusd"], row["held_nusd"]) == (0, 0)
-    everything = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file() and "db" not in file.name)
-    assert SECRETS["openai"].encode() not in everything
+class Impostor:
+    """A TLS server whose certificate does not show what it has to; `heard` is what it was told after the handshake."""
 
+    def __init__(self, cert, key):
+        self.heard = []
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(cert, key)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}/openai"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
 
-class UncheckedSandbox(SafeSandbox):
-    """One that nobody needs to trust."""
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                plain, _ = self._listener.accept()
+                with suppress(OSError), plain, self._context.wrap_socket(plain, server_side=True) as sock:
+                    self.heard.append(sock.recv(1000))
 
     def stop(self):
-        self.process.kill()
-        self.process.wait()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+
+def test_providers_that_cannot_show_who_they_are(make, tmp_path):
+    trusted, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    impostors = {
+        "other-authority": Impostor(*other.issue("127.0.0.1")[:2]),
+        "other-name": Impostor(*trusted.issue("somewhere.example", file="name")[:2]),
+        "too-late": Impostor(*trusted.issue("127.0.0.1", file="date", expired=True)[:2]),
+    }
+    system = make(kind=System, GATE_UPSTREAM_CA=trusted.ca)
+    # What the machine itself trusts does not count beside `upstream_ca`.
+    system.environment["SSL_CERT_FILE"] = str(other.ca)
+    system.set_up()
+    secret = "sk-nobody-may-hear-this"
+    for name, impostor in impostors.items():
+        add = ["credential", "add", name, "--provider", "openai", "--base-url", impostor.url]
+        system.command(*add, stdin=f"{secret}\n")
+    system.up()
+    for name in impostors:
+        key, key_id = system.key("--credential", name)
+        answer = one(talk(system.port, post(key, ASK, "Connection: close")))
+        assert (answer.status, answer.reason) == (502, "upstream"), name
+        assert "cannot be reached" in json.loads(answer.body)["error"]["message"]
+        (event,) = callers.events_of(system, key_id)
+        assert (event["reason"], event["status"], event["cost_nusd"] or 0) == ("upstream", 502, 0)
+        row = system.budgets(f"key:{key_id}")[f"key:{key_id}"]
+        assert (row["settled_nusd"], row["held_nusd"]) == (0, 0)
+    for impostor in impostors.values():
+        impostor.stop()
+        assert not any(secret.encode() in heard for heard in impostor.heard)
 
 
 def test_beyond_loopback_keys_never_travel_in_clear(make, tmp_path):
@@ -182,7 +208,12 @@ def test_beyond_loopback_keys_never_travel_in_clear(make, tmp_path):
         assert "--behind-tls" in said
     junk = tmp_path / "junk.pem"
     junk.write_text("no certificate")
-    for files in ({"TLS_CERT": junk}, {"TLS_KEY": junk}, {"TLS_CERT": junk, "TLS_KEY": junk}, {"TLS_CERT": tmp_path / "x"}):
+    for files in (
+        {"TLS_CERT": junk},
+        {"TLS_KEY": junk},
+        {"TLS_CERT": junk, "TLS_KEY": junk},
+        {"TLS_CERT": tmp_path / "x"},
+    ):
         system.environment |= {f"JACKSTOP_GATE_{name}": str(path) for name, path in files.items()}
         assert refused(system, ["up", "--gate", address])
         for name in files:

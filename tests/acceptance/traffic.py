@@ -14,6 +14,8 @@ PATHS = {
     "deepseek": "/deepseek/chat/completions",
 }
 _WAIT_S = 0.05
+_RENEWED = 0.02
+"""How often idle connections are dropped, so that new ones spread over all gates again."""
 
 
 def chat(provider, cap, *, stream, **directive):
@@ -86,6 +88,8 @@ class Traffic:
             except OSError:
                 self.unreachable += 1
                 await asyncio.sleep(_WAIT_S)
+            if self._chance.random() < _RENEWED:
+                self._load.close()
             await asyncio.sleep(self._chance.random() * self._pause_ms / 1000)
 
 

@@ -77,7 +77,7 @@ class Node:
 
     async def until(self, condition):
         async with asyncio.timeout(PATIENCE_S):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 -- any condition
                 await asyncio.sleep(0.005)
 
     async def connect(self, **options):

@@ -102,3 +102,14 @@ async def test_the_database_refuses_a_grant_beyond_the_limit(store, tmp_path):
         await gate.hold(gate.path(1), 60)
         with pytest.raises(IntegrityError), store.begin() as conn:
             ledger.change(conn, 1, total=101)
+
+
+async def test_the_answer_to_one_that_cannot_fit_is_none_to_those_who_came_after_the_question(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 100)]) as rig:
+        holder, gate = rig.gate(), rig.gate()
+        holder.settle(await holder.hold(holder.path(1), 90), 0)
+        big = asyncio.ensure_future(gate.hold(gate.path(1), 1_000))
+        await asyncio.sleep(0)
+        small = asyncio.ensure_future(gate.hold(gate.path(1), 50))
+        refused(await big, "budget")
+        assert isinstance(await small, Hold)
