@@ -35,11 +35,12 @@ def modules():
 
 def chosen(names):
     """The sections asked for: {name: (title, function)}."""
-    found = {}
-    for group, module in modules().items():
-        for name, section in module.SECTIONS.items():
-            if not names or name in names or group in names:
-                found[name] = section
+    found = {
+        name: section
+        for group, module in modules().items()
+        for name, section in module.SECTIONS.items()
+        if not names or name in names or group in names
+    }
     known = {*found, *modules()}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -85,7 +86,8 @@ def run(name, title, section, seed):
     try:
         with tempfile.TemporaryDirectory(prefix="jackstop-soak-") as folder:
             rows = [list(row) for row in section(Path(folder), seed)]
-    except Exception as error:  # noqa: BLE001 -- the other sections go on
+    except Exception as error:
+        # The other sections go on.
         traceback.print_exc()
         rows = [["the section came to its end", f"{type(error).__name__}: {error}"[:300], "it does", False]]
     about["seconds"] = round(time.monotonic() - start)
@@ -103,8 +105,9 @@ def render():
     """Write the page from everything that was found so far."""
     parts = [
         "# Soak",
-        "Written by `make soak`, which runs the long sizes of the long tests; what each section does stands in the code "
-        "that it names. One section alone: `make soak ARGS=NAME`.",
+        """\
+Written by `make soak`, which runs the long sizes of the long tests; what each section does stands in the code that it
+names. One section alone: `make soak ARGS=NAME`.""",
     ]
     for group, module in modules().items():
         for name in module.SECTIONS:
@@ -116,11 +119,12 @@ def render():
 
 def _section(name, group, about):
     on = about["machine"]
+    run = f"bench/soak_{group}.py, seed {about['seed']}, {about['when']}, {about['seconds']} s"
+    where = f"{on['cores']} cores of {on['processor']}, {on['memory']}, {on['system']}, load {on['load']}"
     lines = [
         f"## {name}: {about['title']}",
         "",
-        f"bench/soak_{group}.py, seed {about['seed']}, {about['when']}, {about['seconds']} s, on {on['cores']} cores of "
-        f"{on['processor']}, {on['memory']}, {on['system']}, load {on['load']};",
+        f"{run}, on {where};",
         ", ".join(f"{package} {number}" for package, number in about["versions"].items()) + ".",
         "",
         "| what | figure | bound | held |",
@@ -148,7 +152,8 @@ def main():
     held = True
     if not args.render:
         os.nice(5)
-        held = all([run(name, title, section, args.seed) for name, (title, section) in sections.items()])
+        for name, (title, section) in sections.items():
+            held = run(name, title, section, args.seed) and held
     render()
     return 0 if held else 1
 

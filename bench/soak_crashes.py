@@ -54,6 +54,7 @@ def standing_still(folder, seed):
     yield f"answered by the other gate in {STOP_S} s", *_some(figures["answered meanwhile"])
     yield "answered by the stopped gate after it went on", *_some(figures["answered by it afterwards"])
     yield "refused `stale` until control was heard", figures["refused stale"], "", True
+    yield "given up by their clients after a second", figures["given up"], "", True
     yield from _money(figures)
 
 
@@ -92,7 +93,9 @@ def _money(figures):
     yield "answers that clients saw whole, each with one event in the lake", figures["whole"], "", True
     difference = figures["settled"] - figures["billed"]
     yield "settled less billed, nano-dollars", difference, ">= 0", difference >= 0
-    yield "open holds, which explain it", f"{figures['open holds']} of {figures['held open']} nano-dollars", "", True
+    yield "open holds", f"{figures['open holds']} of {figures['held open']} nano-dollars", "", True
+    unexplained = figures["unexplained"]
+    yield "settled, but in no event and no open hold, nano-dollars", unexplained, "0", not unexplained
 
 
 def _some(count):

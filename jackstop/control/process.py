@@ -16,6 +16,7 @@ from typing import Any
 
 import uvloop
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from jackstop.clock import Clock, SystemClock, iso
 from jackstop.control import commands
@@ -33,7 +34,7 @@ from jackstop.ledger.booking import Tail, charges, places
 from jackstop.ledger.windows import bounds
 from jackstop.settings import Home, Settings, load
 from jackstop.store import audit
-from jackstop.store.engine import Store, open_store
+from jackstop.store.engine import Store, first_line, open_store
 from jackstop.store.feed import Feed, follow_settings
 from jackstop.store.tables import instances, limits
 from jackstop.vault.credentials import fingerprint_key, load_pepper
@@ -146,6 +147,8 @@ class Control:
         while True:
             try:
                 await act()
+            except DBAPIError as error:
+                log.error("control failed at a chore: %s", first_line(error))  # noqa: TRY400 -- the disk or the server, not the code
             except Exception:
                 log.exception("control failed at a chore")
             await asyncio.sleep(seconds)

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from sqlalchemy.exc import DBAPIError
+
 from jackstop.clock import Clock
 from jackstop.control.commands import actor_of
 from jackstop.control.lender import Lender
@@ -30,6 +32,7 @@ from jackstop.control.protocol import (
 from jackstop.control.scribe import Scribe
 from jackstop.keys.policy import LimitRow, Row
 from jackstop.secret import Secret
+from jackstop.store.engine import first_line
 from jackstop.store.feed import Feed
 
 HEARTBEAT_MS = 500
@@ -184,7 +187,10 @@ class Sessions:
 
 
 def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, DBAPIError):
+        log.error("control could not answer a gate: %s", first_line(error))
+    elif error is not None:
         log.error("control could not answer a gate", exc_info=error)
 
 

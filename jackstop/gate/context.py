@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SWEEP_S = 0.25
 """How often deadlines are looked at; all of them are given in seconds."""
+UPLOADS_SHARE = 4
+"""One part in so many of `max_buffered_bytes` is the most that bodies of one key take which are not complete."""
 HEADS_SHARE = 8
 """One part in so many of `max_buffered_bytes` is for heads that are not complete."""
 MAX_COUNTING = 16
@@ -66,6 +69,7 @@ class Gate:
         self.exchanges: set[Exchange] = set()
         self.buffered = 0
         self.buffered_heads = 0
+        self.uploads: Counter[str] = Counter()
         self.draining = 0
         self.stopping = False
         self.counting = 0
@@ -84,6 +88,11 @@ class Gate:
     def overloaded(self) -> bool:
         """Whether so many bytes are buffered over all connections that no more bodies are taken."""
         return self.buffered > self.settings.gate.max_buffered_bytes
+
+    def uploads_too_much(self, key_id: str) -> bool:
+        """Whether bodies with this key, not complete yet, fill the share of one key: the others need theirs."""
+        gate = self.settings.gate
+        return self.uploads[key_id] > max(gate.max_body_bytes, gate.max_buffered_bytes // UPLOADS_SHARE)
 
     @property
     def too_many_heads(self) -> bool:

@@ -244,26 +244,31 @@ class Journal:
         while not self._closing:
             self._wake.wait(self._interval_s)
             self._wake.clear()
-            self._preallocate()
-            self.sync()
+            failed = ""
+            for work in (self._preallocate, self.sync):
+                try:
+                    work()
+                except OSError as error:
+                    failed = error.strerror or "it cannot be written"
+            self.failed = failed
 
     def _preallocate(self) -> None:
+        """Have segments ready. Raises OSError when there is none and none can be made."""
         wanted = max(_SEGMENTS_AHEAD, 1 + 2 * self._reserved // self._segment_bytes)
         while len(self._ahead) < wanted and not self._closing:
             try:
                 self._ahead.append(self._make(self._next_index))
-            except OSError as error:
-                self.failed = "" if self._ahead else (error.strerror or "no room")
+            except OSError:
+                if not self._ahead:
+                    raise
                 return
             self._next_index += 1
-        self.failed = ""
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk."""
+        """Bring everything written so far to the disk. Raises OSError."""
         while self._filled:
-            filled = self._filled.pop(0)
-            filled.sync()
-            filled.close()
+            self._filled[0].sync()
+            self._filled.pop(0).close()
         end, segment = self.end, self._current
         if not self._filled:
             segment.sync()

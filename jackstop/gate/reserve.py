@@ -55,7 +55,10 @@ class Reserve:
 
     def _is_coarse(self, bound: bounds.Bound) -> bool:
         """Whether a bound by bytes would take so much of what is left that others may not fit beside it."""
-        return self._ask.input_bound >= _COUNTED_FROM and self._gate.books.is_tight(self._path, bound.nusd, _TIGHT)
+        if self._ask.input_bound < _COUNTED_FROM:
+            return False
+        left = self._gate.books.left(self._path)
+        return left is not None and bound.nusd * _TIGHT > left
 
     def may_yet(self, got: Hold | Short | Refused) -> bool:
         """Whether waiting or a second look may still bring a hold."""
@@ -117,7 +120,7 @@ class Reserve:
             if isinstance(got, Hold) or got.reason != "budget":
                 return got
             refused = got
-        left = self._gate.books.left(self._path)
+        left = self._gate.books.left(self._path) or 0
         fits = bounds.fitting_cap(self._provider, self._ask, left, self._ts_us, gap=self._gap, exact_input=self._exact)
         clamps = admitted.opening.rules.policy.clamp or self._gate.settings.ledger.clamp
         if clamps and fits is not None and fits < admitted.cap:

@@ -19,8 +19,8 @@ from jackstop.gate.wire import Head, RequestReader
 DISCARD_BYTES = 8 * 1024 * 1024
 """How much of a refused request is still read, so that the client gets to the answer and not to a reset."""
 DISCARD_S = 2.0
-LEAST_BODY_BYTES_PER_S = 16 * 1024
-"""A body may take `body_timeout_s` and a second for every so many bytes of it."""
+BODY_STEP_BYTES = 256 * 1024
+"""A body may take `body_timeout_s` for each piece of this size; what comes later than that is no honest client's."""
 RETIRE_S = 1.0
 """While the gate stops, a connection that is idle for so long is closed; its client is hardly about to use it."""
 FORGET_S = 2.0
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
-        "_body_deadline",
+        "_body_step",
         "_charged",
         "_charged_head",
         "_discarded",
@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_gate",
         "_idle_until",
         "_paused",
+        "_payer",
         "_peer",
         "_reader",
         "_state",
@@ -79,7 +80,8 @@ class Connection(asyncio.Protocol):
         self._charged = 0
         self._charged_head = 0
         self._discarded = 0
-        self._body_deadline = 0.0
+        self._body_step = 0
+        self._payer = ""
         self._idle_until = 0.0
         self.deadline = math.inf
 
@@ -189,8 +191,10 @@ class Connection(asyncio.Protocol):
             exchange.refuse(refused, keep=False)
             return True
         self._state = State.BODY
-        self._body_deadline = gate.now() + gate.settings.gate.body_timeout_s
-        self.deadline = self._body_deadline
+        self._charge_as(0, 0)
+        self._payer = exchange.key_id
+        self._body_step = 0
+        self.deadline = gate.now() + gate.settings.gate.body_timeout_s
         if found.expects_continue and found.has_body and self._reader.idle:
             self.write(_CONTINUE)
         return True
@@ -209,8 +213,10 @@ class Connection(asyncio.Protocol):
         body = self._reader.body()
         if body is None:
             self._charge()
-            self.deadline = self._body_deadline + self._reader.buffered / LEAST_BODY_BYTES_PER_S
-            if self._gate.overloaded:
+            if self._reader.buffered - self._body_step >= BODY_STEP_BYTES:
+                self._body_step = self._reader.buffered
+                self.deadline = self._gate.now() + self._gate.settings.gate.body_timeout_s
+            if self._gate.overloaded or self._gate.uploads_too_much(self._payer):
                 exchange.refuse(
                     Refused("overload", "the gate has too much in its hands; try again shortly", retry_after_s=2),
                     keep=False,
@@ -246,7 +252,11 @@ class Connection(asyncio.Protocol):
     def _charge_as(self, head: int, body: int) -> None:
         gate = self._gate
         gate.buffered_heads += head - self._charged_head
-        gate.buffered += body - self._charged
+        if body != self._charged:
+            gate.buffered += body - self._charged
+            gate.uploads[self._payer] += body - self._charged
+            if not gate.uploads[self._payer]:
+                del gate.uploads[self._payer]
         self._charged_head, self._charged = head, body
 
     def _pause(self) -> None:

@@ -164,10 +164,10 @@ class Tail:
 
     def _readable(self) -> Position:
         """The end of what can be read, and in `closed`, whether the process said its last word there."""
-        here = end = Position(self._scan.segment, START.offset)
-        for here, end, _ in self.reader.payloads(end):
-            pass
-        for _, _, record in self.reader.records(here):
+        last = end = Position(self._scan.segment, START.offset)
+        for here, behind, _ in self.reader.payloads(end):
+            last, end = here, behind
+        for _, _, record in self.reader.records(last):
             self.closed = isinstance(record, Closed)
         return end
 

@@ -310,18 +310,11 @@ class Books:
                 return
             self._journal.append(Flooded(self._flood_second * US_PER_S, net, count))
 
-    def is_tight(self, path: Path, nusd: int, times: int) -> bool:
-        """Whether fewer than `times` holds of this size are left on a dollar budget of the path, by what is known."""
-        now = self._clock.now_us()
-        return any(
-            budget.index == 0 and (piece := budget.at(now)).free + piece.left < times * nusd for budget in path.budgets
-        )
-
-    def left(self, path: Path) -> int:
-        """Nano-dollars still to be held on the tightest dollar budget, as far as this process knows."""
+    def left(self, path: Path) -> int | None:
+        """Nano-dollars still to be held on the tightest dollar budget, as far as this process knows; None without."""
         now = self._clock.now_us()
         pieces = [budget.at(now) for budget in path.budgets if budget.index == 0 and budget.row.mode == "enforce"]
-        return max(0, min((piece.free + piece.left for piece in pieces), default=0))
+        return max(0, min(piece.free + piece.left for piece in pieces)) if pieces else None
 
     # -- control ------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,9 @@ _FIND = (
         windows.c.over,
         leases.c.id.label("lease_id"),
         leases.c.leased.label("own"),
+        leases.c.total,
+        leases.c.booked,
+        leases.c.journaled,
     )
     .select_from(
         limits.outerjoin(
@@ -125,7 +128,7 @@ def grant(
     left = max(0, found.amount - found.settled - found.leased)
     lacking = max(0, need - left)
     if lacking and observed:
-        return Grant(_grow(conn, limit_id, window_us, instance, found.lease_id, need, observed=True), need, over=True)
+        return Grant(_grow(conn, limit_id, window_us, instance, found, need, observed=True), need, over=True)
     if lacking:
         others = () if final else _others(conn, limit_id, window_us, instance, least - left)
         if others:
@@ -134,7 +137,7 @@ def grant(
     else:
         own = found.own or 0
         amount = max(need, min(want, (left + own) // (2 * processes) - own, left))
-    lease_id = _grow(conn, limit_id, window_us, instance, found.lease_id, amount)
+    lease_id = _grow(conn, limit_id, window_us, instance, found, amount, observed=False)
     return Grant(lease_id, amount, lacking, left - amount, over=observed and found.over > 0)
 
 
@@ -172,21 +175,21 @@ def _others(conn: Connection, limit_id: int, window_us: int, instance: str, lack
     return tuple(each.instance for each in held) if sum(each.leased for each in held) >= lacking else ()
 
 
-def _grow(
-    conn: Connection,
-    limit_id: int,
-    window_us: int,
-    instance: str,
-    lease_id: int | None,
-    amount: int,
-    *,
-    observed: bool = False,
-) -> int:
+def _grow(conn: Connection, limit_id: int, window_us: int, who: str, found: Any, amount: int, *, observed: bool) -> int:
+    """Add to a process's lease, made if there is none; its number. Beyond the limit only if it is `observed`."""
+    lease_id: int | None = found.lease_id
     if lease_id is None:
-        new = {"limit_id": limit_id, "window_us": window_us, "instance": instance}
+        new = {"limit_id": limit_id, "window_us": window_us, "instance": who}
         lease_id = int(conn.execute(_NEW_LEASE, new).scalar_one())
     if amount:
-        change_all(conn, {lease_id: Change(total=amount)}, observed=observed)
+        total, booked, own = (found.total or 0) + amount, found.booked or 0, found.own or 0
+        leased = max(0, total - booked)
+        lease = {"which": lease_id, "new_total": total, "new_booked": booked, "new_leased": leased}
+        conn.execute(_SET_LEASE, {**lease, "new_journaled": found.journaled or 0})
+        held = found.leased + leased - own
+        over = max(found.over, found.settled + held - found.amount) if observed else found.over
+        window = {"which": limit_id, "start": window_us, "new_settled": found.settled}
+        conn.execute(_SET_WINDOW, {**window, "new_leased": held, "new_over": over})
     return lease_id
 
 
@@ -195,11 +198,10 @@ def change(conn: Connection, lease_id: int, *, total: int = 0, booked: int = 0, 
     change_all(conn, {lease_id: Change(total, booked, journaled)})
 
 
-def change_all(conn: Connection, changes: Mapping[int, Change], *, observed: bool = False) -> None:
+def change_all(conn: Connection, changes: Mapping[int, Change]) -> None:
     """Change leases, and the books of their windows with them.
 
-    What is settled is booked even beyond the limit, as `over`; a grant never is, unless the limit is only
-    `observed`: the database refuses it.
+    What is settled is booked even beyond the limit, as `over`; what is leased never is: the database refuses it.
     """
     shifts: dict[tuple[int, int], tuple[int, int]] = defaultdict(lambda: (0, 0))
     rows = []
@@ -223,10 +225,10 @@ def change_all(conn: Connection, changes: Mapping[int, Change], *, observed: boo
     if rows:
         conn.execute(_SET_LEASE, rows)
     if shifts:
-        _shift(conn, shifts, observed=observed)
+        _shift(conn, shifts)
 
 
-def _shift(conn: Connection, shifts: Mapping[tuple[int, int], tuple[int, int]], *, observed: bool) -> None:
+def _shift(conn: Connection, shifts: Mapping[tuple[int, int], tuple[int, int]]) -> None:
     rows = []
     ids, starts = {limit_id for limit_id, _ in shifts}, {start for _, start in shifts}
     for window in conn.execute(_WINDOWS, {"ids": list(ids), "starts": list(starts)}):
@@ -234,7 +236,7 @@ def _shift(conn: Connection, shifts: Mapping[tuple[int, int], tuple[int, int]], 
         if by is None:
             continue
         settled, leased = window.settled + by[0], window.leased + by[1]
-        beyond = settled + leased - window.amount if observed or by[0] > 0 else 0
+        beyond = settled + leased - window.amount if by[0] > 0 else 0
         rows.append(
             {
                 "which": window.limit_id,

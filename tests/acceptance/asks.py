@@ -1,4 +1,4 @@
-"""Randomised requests for the practice providers: dialects, models, tiers, caches, errors; each body unlike any other."""
+"""Random requests for the practice providers: dialects, models, tiers, caches, errors; each body unlike any other."""
 
 import json
 from itertools import count

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import threading
-import time
 from typing import NamedTuple
 
 from jackstop import providers
@@ -103,6 +102,7 @@ class Watch:
         self.looks = 0
         self.over_limit = []
         self.below_bill = []
+        self.failed = None
         self._interval_s = interval_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -116,8 +116,6 @@ class Watch:
         self._thread.join()
         if self.failed is not None:
             raise self.failed
-
-    failed = None
 
     def _run(self):
         try:
@@ -176,12 +174,3 @@ def usd(nusd):
 
 def percent(part, whole):
     return f"{100 * part / whole:.3f} %" if whole else "none"
-
-
-class Timer:
-    def __enter__(self):
-        self.start = time.monotonic()
-        return self
-
-    def __exit__(self, *error):
-        self.seconds = time.monotonic() - self.start

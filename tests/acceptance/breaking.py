@@ -191,6 +191,11 @@ class Breakable(System):
 
     # -- looking ------------------------------------------------------------------------------------------------
 
+    def errors(self):
+        """What the processes logged as an error, and the traceback's first line."""
+        lines = [line for log in (self.home / "logs").glob("*.log*") for line in log.read_text().splitlines()]
+        return [line for line in lines if " ERROR " in line or line.startswith("Traceback")]
+
     def rows(self):
         """The provider's row of every request."""
         return get(f"{self.sandbox.url}/_sandbox/requests", 30)

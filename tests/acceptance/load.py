@@ -162,7 +162,11 @@ class Load:
         connection.transport.write(head + ask.body)
         if ask.leave_after == 0:
             await self._leave_early(connection, ask)
-        await done
+        try:
+            await done
+        except asyncio.CancelledError:
+            connection.leave(rude=False)
+            raise
         if met.decision == "left":
             connection.leave(rude=ask.rude)
         elif met.decision == "broken" or not connection.keep:

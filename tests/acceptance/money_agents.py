@@ -18,10 +18,12 @@ from tests.acceptance.books import Row
 from tests.acceptance.load import Ask, Load
 from tests.acceptance.pricing import USD
 from tests.acceptance.system import System
+from tests.acceptance.timeline import Timeline
 
 AGENTS = 4
 CAP = 32_000
 _BYTES_PER_TOKEN = 4
+SEGMENT_BYTES = 64 << 20
 SPEED = 250
 _TOKENS_PER_S = 60 * SPEED
 _STOP_SHARE = 0.96
@@ -188,6 +190,7 @@ class Shift:
 def run(folder, plan, seed, *, clamp, retries=0):
     """Each (model, budget in USD) of a plan in turn; the rows, and the shifts."""
     environment = {"JACKSTOP_LEDGER_CLAMP": "true" if clamp else "false"}
+    environment["JACKSTOP_JOURNAL_SEGMENT_BYTES"] = str(SEGMENT_BYTES)
     folder.mkdir(parents=True)
     system = System(folder, workers=2, environment=environment).set_up().up()
     rows, shifts = [], []
@@ -198,19 +201,21 @@ def run(folder, plan, seed, *, clamp, retries=0):
             shift = uvloop.run(Shift(system, key, model, budget * 10**9, seed, retries).run())
             books.quiet(system)
             (book,) = [row for row in books.budgets(system) if row["scope"] == f"key:{key.id}"]
-            rows += _rows(model, budget, shift, book, clamp=clamp)
+            events = Timeline(system.home / "journal").events
+            holds = [event["hold_nusd"] for event in events if event["key_id"] == key.id and "hold_id" in event]
+            rows += _rows(model, budget, shift, book, holds, clamp=clamp)
             shifts.append(shift)
         return rows, shifts
     finally:
         system.close()
 
 
-def _rows(model, budget, shift, book, *, clamp):
+def _rows(model, budget, shift, book, holds, *, clamp):
     name = f"{model.name}, {budget} USD a day{', clamp' if clamp else ''}"
     asked, undue = shift.until(0.9)
     first = shift.first_refusal()
     shares = "; ".join(
-        f"{100 * low:.0f}–{100 * min(high, 1):.0f} %: {refused} of {count}"
+        f"{100 * low:.0f} to {100 * min(high, 1):.0f} %: {refused} of {count}"
         for low, high, count, refused in shift.by_share()
         if count
     )
@@ -222,6 +227,10 @@ def _rows(model, budget, shift, book, *, clamp):
             undue < 0.01 * asked,
         ),
         Row(f"{name}: the same by the share spent", shares),
+        Row(
+            f"{name}: mean hold, and as many as there are agents as a share of the budget",
+            f"{books.usd(sum(holds) // len(holds))}, {books.percent(AGENTS * sum(holds) // len(holds), book['limit'])}",
+        ),
         Row(f"{name}: first refusal of any kind", "none" if first is None else f"at {100 * first:.1f} % spent"),
         Row(
             f"{name}: books against true cost",

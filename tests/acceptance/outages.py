@@ -19,7 +19,7 @@ from tests.acceptance.traffic import Traffic, chat, failed, reasons, whole
 
 HEADROOM = 10
 _WARM_UP_S = 6
-_ROOM_NUSD = {"openai": 4_000_000, "anthropic": 26_000_000, "deepseek": 4_000_000}
+_ROOM_NUSD = {"openai": 10_000_000, "anthropic": 60_000_000, "deepseek": 10_000_000}
 """What a key of each provider is given for each second of an outage: more than ten times what it spends."""
 _PROVIDERS = ("openai", "openai", "anthropic", "deepseek")
 
@@ -99,7 +99,7 @@ def fill_disk(system, chance, fill, free):
         until(lambda: traffic.good() > good + 50, "requests are answered again", 60)
         system.wait_whole()
     at_rest(system)
-    return {**Reckoning(system, traffic.met).check().figures(), "refused journal": len(full())}
+    return {**Reckoning(system, traffic.met, noisy=True).check().figures(), "refused journal": len(full())}
 
 
 # -- everything is replaced -----------------------------------------------------------------------------------------

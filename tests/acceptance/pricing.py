@@ -1,4 +1,4 @@
-"""Prices usage reports as the providers write them, by a table of this module alone: the check on the gate's own prices.
+"""Prices usage reports as the providers write them, by a table of this module alone: a check on the gate's own prices.
 
 Nano-dollars per million tokens, from the price lists named in jackstop/sandbox/prices.toml, read by hand.
 """

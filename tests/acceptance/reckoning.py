@@ -15,12 +15,15 @@ def ident(request_id):
 class Reckoning:
     """What a run comes to; `check` raises AssertionError for whatever does not add up.
 
-    `lost_tail`: journals lost their tails, so that whole leases are charged and events may be missing.
+    `lost_tail`: journals lost their tails, so that whole leases are charged and events may be missing. `noisy`: there
+    was reason for processes to log errors.
     """
 
-    def __init__(self, system, mets, *, lost_tail=False):
+    def __init__(self, system, mets, *, lost_tail=False, noisy=False):
         self.system = system
         self.lost_tail = lost_tail
+        self.errors = [] if noisy else system.errors()
+        self.unexplained = 0
         self.whole = [met for met in mets if whole(met)]
         self.rows = {ident(row["id"]): row for row in system.rows()}
         self.by_credential = defaultdict(list)
@@ -39,6 +42,7 @@ class Reckoning:
                 self.by_request[ident(event["request_id"])].append(event)
 
     def check(self):
+        assert not self.errors, self.errors[:3]
         self._check_limits()
         self._check_events()
         self._check_journals()
@@ -97,6 +101,7 @@ class Reckoning:
         if self.lost_tail:
             assert settled >= charged, (holder.id, settled, charged)
         else:
+            self.unexplained += abs(settled - exact - charged)
             assert settled == exact + charged, (holder.id, settled, exact, charged)
         unexplained = 0
         for row in self.by_credential[holder.on_bill]:
@@ -120,6 +125,7 @@ class Reckoning:
             "settled": sum(book["settled"] for scope, book in self.windows.items() if scope.startswith("key:")),
             "held open": sum(hold["nusd"] for hold in self.holds),
             "open holds": len(self.holds),
+            "unexplained": self.unexplained,
         }
 
 

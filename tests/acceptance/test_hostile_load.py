@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 MB = 1 << 20
 ASK = {"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "Good morning"}]}
-BUFFERED_MB = 64
+BUFFERED_MB = 128
+ONE_KEY_MB = 32
+"""Of these, for the bodies of one key: a quarter."""
 CONNECTIONS = 10_000
 SETTINGS = {
     "JACKSTOP_GATE_BODY_TIMEOUT_S": "5",
@@ -161,7 +163,7 @@ def test_long_heads_of_nobody(loaded):
     socks = []
     try:
         with Highest(loaded) as memory:
-            for _ in range(3 * BUFFERED_MB * MB // 2 // len(half)):
+            for _ in range((BUFFERED_MB + 8) * MB // len(half)):
                 socks.append(connect(loaded.port))
                 with suppress(ConnectionResetError, BrokenPipeError):
                     socks[-1].sendall(half)
@@ -208,12 +210,36 @@ def test_many_large_bodies_at_once(loaded):
     reasons = {answer.reason for got in found for answer in got}
     assert "overload" in reasons
     assert reasons <= {"overload", "malformed"}
-    assert memory.growth_mb < 3 * BUFFERED_MB
+    assert memory.growth_mb < 3 * ONE_KEY_MB
     refused = [answer for got in found for answer in got if answer.reason == "overload"]
     assert all(answer.status == 503 and int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert loaded.seen() == before
     small = post(loaded.key, ASK, "Connection: close")
     assert until(lambda: (answer := one(talk(loaded.port, small))).status == 200 and answer, "room again")
+
+
+def test_one_key_does_not_fill_the_room_for_bodies(loaded):
+    """Bodies that are sent almost to their end and then no further, all with one key, as of one that is stolen."""
+    before = loaded.seen()
+    other, _ = loaded.system.key("--provider", "openai", name="bystander")
+    raw = post(loaded.key, b"", f"Content-Length: {4 * MB}", length=False) + b"x" * (4 * MB - 1)
+    socks = []
+    try:
+        for _ in range(ONE_KEY_MB // 4 + 4):
+            socks.append(connect(loaded.port))
+            with suppress(ConnectionResetError, BrokenPipeError):
+                socks[-1].sendall(raw)
+        done = loaded.neighbour.requests
+        until(lambda: loaded.neighbour.requests > done + 10, "the neighbour's work meanwhile")
+        assert not loaded.neighbour.failures
+        assert one(talk(loaded.port, post(other, ASK, "Connection: close"))).status == 200
+        found = [one(to_the_end(sock)) for sock in socks]
+    finally:
+        for sock in socks:
+            sock.close()
+    # Some were too many, and the others did not go on.
+    assert {(answer.status, answer.reason) for answer in found} == {(503, "overload"), (408, "malformed")}
+    assert loaded.seen() == before + 1
 
 
 def test_a_json_body_that_unfolds(loaded):

@@ -301,18 +301,18 @@ def test_a_database_password_is_not_said(own_system):
     system = own_system()
     system.command("init")
     secret = "quiet-word-4711"
-    for address in (f"joe:{secret}@127.0.0.1:1/x", f"joe@127.0.0.1:1/x?password={secret}", f"joe:{secret}@[bad/x"):
+    for address in (f"joe:{secret}@127.0.0.1:1/x", f"joe@127.0.0.1:1/x?password={secret}"):
         system.environment["JACKSTOP_STORE_URL"] = f"postgresql://{address}"
-        for word in ("control", "doctor"):
-            done = subprocess.run(
-                [sys.executable, "-m", "jackstop", word],
-                cwd=ROOT,
-                env=system.environment,
-                capture_output=True,
-                timeout=60,
-                check=False,
-            )
-            assert done.returncode in {1, 2, 3}
-            assert secret.encode() not in done.stdout + done.stderr
+        done = subprocess.run(
+            [sys.executable, "-m", "jackstop", "doctor"],
+            cwd=ROOT,
+            env=system.environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert b"127.0.0.1:1/x does not answer" in done.stdout
+        assert secret.encode() not in done.stdout + done.stderr
     for path in system.home.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes()

@@ -43,18 +43,20 @@ def short_chat(chance, provider):
 class Traffic:
     """Draws requests and sends them, `workers` at a time, in a thread of its own, from `with` to its end.
 
-    `met` is every request that was sent; `unreachable` counts the connections that could not be made.
+    `met` is every request that came to an end; `unreachable` counts the connections that could not be made, `given_up`
+    the requests whose answer did not come within `patience_s`.
     """
 
-    def __init__(self, port, draw, *, workers=8, pause_ms=20, seed=1):
+    def __init__(self, port, draw, *, workers=8, pause_ms=20, patience_s=None, seed=1):
         self._load = Load(port, random.Random(seed))
         self._draw = draw
         self._workers = workers
         self._pause_ms = pause_ms
+        self._patience_s = patience_s
         self._chance = random.Random(seed + 1)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic")
-        self.unreachable = 0
+        self.unreachable = self.given_up = 0
 
     @property
     def met(self):
@@ -84,7 +86,10 @@ class Traffic:
                 await asyncio.sleep(_WAIT_S)
                 continue
             try:
-                await self._load.send(*drawn)
+                async with asyncio.timeout(self._patience_s):
+                    await self._load.send(*drawn)
+            except TimeoutError:
+                self.given_up += 1
             except OSError:
                 self.unreachable += 1
                 await asyncio.sleep(_WAIT_S)

@@ -252,13 +252,14 @@ def _ask_as_nobody(path):
     pid = os.fork()
     if not pid:
         with suppress(BaseException):
+            os.chdir(path.parent)
             os.setgroups([])
             os.setuid(65_534)
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(PATIENCE_S)
-                sock.connect(str(path))
-                sock.sendall(frame(Command("key list", {})))
+                sock.connect(path.name)
                 os.write(writing, b"connected")
+                sock.sendall(frame(Command("key list", {})))
                 os.write(writing, sock.recv(1 << 16))
         os._exit(0)
     os.close(writing)

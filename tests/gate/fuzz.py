@@ -33,6 +33,7 @@ from jackstop.ledger import bounds
 from jackstop.providers import error_dialect
 from jackstop.settings import Settings
 
+SECRET = b"sk-upstream-credential"
 NOW_US = 1_795_000_000 * 1_000_000
 LIMITS = WireLimits(head_bytes=4096, headers=40, body_bytes=100_000)
 SETTINGS = Settings()
@@ -278,12 +279,16 @@ def sent(rng: random.Random, admitted: Admitted, head: Head, query: bytes, body:
 def one_reply(rng: random.Random, admitted: Admitted) -> None:
     body = rng.choice(REPLIES)
     body = mutated(rng, body) if rng.random() < 0.7 else body
+    if rng.random() < 0.2:
+        at = rng.randrange(len(body) + 1)
+        body = body[:at] + SECRET + body[at:]
     kind = b"text/event-stream" if rng.random() < 0.5 else b"application/json"
     status = rng.choice((b"200 OK", b"200 OK", b"400 Bad Request", b"529 x", b"204 No Content"))
     raw = b"HTTP/1.1 " + status + b"\r\ncontent-type: " + kind + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     raw = mutated(rng, raw) if rng.random() < 0.3 else raw
     reader = ReplyReader()
     reply: Answer | None = None
+    shown = b""
     at = 0
     while at < len(raw):
         size = rng.choice((1, 7, 100, len(raw)))
@@ -293,12 +298,15 @@ def one_reply(rng: random.Random, admitted: Admitted) -> None:
             break
         at += size
         if reader.head is not None and reply is None:
-            reply = Answer(reader.head, admitted.opening.route.meter, admitted.ask, version="1.1", keep=True)
-        if reply is not None:
-            reply.content(reader.take())
+            meter = admitted.opening.route.meter
+            reply = Answer(reader.head, meter, admitted.ask, version="1.1", keep=True, secret=SECRET)
+        if reply is not None and (taken := reader.take()):
+            shown += reply.content(taken)
     if reply is None:
         return
-    reply.end()
+    shown += reply.end()
+    if reply.status >= 400:
+        assert SECRET not in shown
     outcome = reply.outcome()
     event = Entry(NoBooks(), EMPTY, of_peer("127.0.0.1"), NOW_US, "g").event  # type: ignore[arg-type]
     add_outcome(event, outcome)

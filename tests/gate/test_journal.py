@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jackstop.clock import ManualClock
 from jackstop.events.schema import Event
+from jackstop.gate import journal as journal_module
 from jackstop.gate.journal import (
     EVENT_ROOM,
     START,
@@ -24,6 +25,7 @@ from jackstop.gate.journal import (
     claim,
 )
 from tests.replay import Replay
+from tests.waiting import wait_for
 
 NOW = 1_790_000_000_000_000
 
@@ -94,6 +96,20 @@ def test_a_hold_is_refused_before_the_room_for_open_events_runs_out(tmp_path, mo
     for place in places:
         journal.event(event_of(place, extra="x" * 3_900))
     assert len(Replay(journal.folder).events) == len(places)
+
+
+def test_a_disk_that_fails_is_tried_again(tmp_path, monkeypatch):
+    journal = journal_in(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module.os, "fdatasync", _no_space)
+        wait_for(lambda: not journal.has_room())
+        assert "No space" in journal.failed
+        with pytest.raises(JournalFull):
+            journal.hold(held())
+    wait_for(journal.has_room)
+    journal.hold(held())
+    wait_for(lambda: journal.synced == journal.end)
+    journal.close()
 
 
 def _no_space(index):

@@ -86,3 +86,19 @@ async def test_a_lease_that_does_not_come_is_a_retry(tmp_path: Path) -> None:
         answered = await rig.chat(rig.key())
         assert (answered.status, answered.reason, answered.headers["retry-after"]) == (429, "lease", "1")
         assert only(rig).event.outcome == "throttled"
+
+
+@pytest.mark.parametrize(("leased", "counted"), [(10_000_000, True), (10_000_000_000, False)])
+async def test_a_large_prompt_is_counted_before_it_takes_much_of_a_budget(
+    tmp_path: Path, leased: int, counted: bool
+) -> None:
+    pytest.importorskip("bpe_openai")
+    async with running(tmp_path) as rig:
+        key = rig.key()
+        rig.limit(LimitRow(1, "org", "usd", leased, "day"), leased)
+        said = "a budget of so many words " * 800
+        chat = {**CHAT, "messages": [{"role": "user", "content": said}], "max_tokens": 50}
+        assert (await rig.chat(key, chat)).status == 200
+        hold = only(rig).event.hold_nusd
+        assert hold is not None
+        assert (hold < len(said) * 150 // 2) is counted

@@ -57,6 +57,8 @@ def test_by_hand():
         # without a word on where it runs it may run in the US: 1.1 times
         ("anthropic", Ask(model="claude-opus-5-5", input_bound=1_000), 100, 6_600_000),
         ("anthropic", Ask(model="claude-opus-5-5", input_bound=1_000, inference_geo="global"), 100, 6_000_000),
+        # models before Opus 4.6 have one price everywhere
+        ("anthropic", Ask(model="claude-sonnet-4-5", input_bound=1_000), 100, 4_500_000),
         (
             "anthropic",
             Ask(model="claude-opus-5-5", input_bound=1_000, inference_geo="global", speed="fast"),

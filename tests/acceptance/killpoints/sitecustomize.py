@@ -8,6 +8,7 @@ as segment and offset.
 """
 
 import asyncio
+import contextlib
 import errno
 import functools
 import importlib.abc
@@ -107,8 +108,9 @@ def _journal(module):
     def noted(self):
         sync(self)
         path = Path(FOLDER, f"synced-{self.instance}")
-        path.with_suffix(".new").write_text(f"{self.synced.segment} {self.synced.offset}")
-        path.with_suffix(".new").rename(path)
+        with contextlib.suppress(OSError):  # this folder's disk may be full, too
+            path.with_suffix(".new").write_text(f"{self.synced.segment} {self.synced.offset}")
+            path.with_suffix(".new").rename(path)
 
     journal.sync = noted
 
