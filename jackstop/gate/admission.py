@@ -17,9 +17,10 @@ from jackstop.gate.document import read_document
 from jackstop.gate.meter.base import Ask
 from jackstop.gate.refusals import UNAUTHORIZED
 from jackstop.gate.registry import KeyEntry
-from jackstop.gate.rules import Rules, compile_policy, in_hours
+from jackstop.gate.rules import Rules, compile_policy
 from jackstop.gate.source import Source, within
 from jackstop.gate.wire import Head, malformed
+from jackstop.keys.hours import in_hours
 from jackstop.keys.policy import CredentialRow
 from jackstop.settings import Settings
 

@@ -11,9 +11,9 @@ import pytest
 from jackstop.errors import Refused, UserError
 from jackstop.gate.admission import Admitted, Opening, admit, open_request
 from jackstop.gate.registry import KeyEntry
-from jackstop.gate.rules import in_hours, parse_hours
 from jackstop.gate.source import of_peer
 from jackstop.gate.wire import Head, RequestReader, WireLimits
+from jackstop.keys.hours import in_hours, parse_hours
 from jackstop.keys.policy import CredentialRow, KeyRow, Policy
 from jackstop.settings import LedgerSettings, Settings
 from tests.gate.standins import CHAT, NOW_US

@@ -16,6 +16,7 @@ from jackstop.control.commands.team import ensure_team
 from jackstop.errors import UserError
 from jackstop.keys import format as key_format
 from jackstop.keys.amounts import format_amount, parse_budget, parse_rate, parse_span_us
+from jackstop.keys.hours import parse_hours
 from jackstop.keys.issue import KeySpec, LimitSpec, issue
 from jackstop.keys.policy import Policy
 from jackstop.settings import Mode
@@ -78,10 +79,20 @@ def _policy(args: dict[str, Any]) -> Policy:
         providers=tuple(require_provider(provider) for provider in args.get("provider") or ()),
         models=models,
         networks=tuple(_network(text) for text in args.get("network") or ()),
+        hours=tuple(_hours(text) for text in args.get("hours") or ()),
+        endpoints=tuple(args.get("endpoint") or ()),
+        clamp=bool(args.get("clamp")),
+        allow_unbounded=bool(args.get("allow_unbounded")),
+        on_disconnect=args.get("on_disconnect"),
         credential=args.get("credential") or None,
         max_output=max_output,
         mode=args.get("mode"),
     )
+
+
+def _hours(text: str) -> str:
+    parse_hours(text)
+    return text.strip().lower()
 
 
 def _network(text: str) -> str:

@@ -54,6 +54,23 @@ def test_a_key_is_given_once_and_found_by_its_digest(bench: Bench) -> None:
     assert row.policy == Policy(providers=("openai",), models=("gpt-4o*",), networks=("10.0.0.0/8",), max_output=100)
 
 
+def test_every_rule_of_a_policy_can_be_set(bench: Bench) -> None:
+    made = bench.issue(
+        endpoint=["chat.completions"],
+        hours=["Mon-Fri 08:00-18:00"],
+        clamp=True,
+        allow_unbounded=True,
+        on_disconnect="close",
+    )
+    assert key_row(bench, made["id"]).policy == Policy(
+        endpoints=("chat.completions",),
+        hours=("mon-fri 08:00-18:00",),
+        clamp=True,
+        allow_unbounded=True,
+        on_disconnect="close",
+    )
+
+
 def test_without_a_budget_the_default_applies_and_observes(bench: Bench) -> None:
     made = bench.issue()
     (limit,) = limit_rows(bench, f"key:{made['id']}")
@@ -130,6 +147,7 @@ def test_a_canary_looks_like_any_key(bench: Bench) -> None:
         {"model": [""]},
         {"network": ["10.9.8.7/24"]},
         {"network": ["example.com"]},
+        {"hours": ["office hours"]},
         {"budget": ["5usd"]},
         {"budget": ["none", "5usd/day"]},
         {"budget": ["5usd/day", "6usd/day"]},
