@@ -12,6 +12,7 @@ from tests.postgres import Postgres
 
 KILLS_PER_GAP = 20
 KILLS_PER_GAP_ON_POSTGRES = 3
+RANDOM_S = 300
 STOP_S = 60
 TAILS = 5
 RESTARTS = 20
@@ -43,6 +44,16 @@ def _in_gaps(folder, seed, kills, **environment):
     for gap in GAPS:
         good = killed[gap] >= kills
         yield f"kills in the gap {gap}, books and bill right after each", killed[gap], f">= {kills}", good
+    yield from _money(figures)
+    yield "keys whose budget was used up", figures["budgets used up"], "", True
+
+
+def at_random(folder, seed):
+    """Children killed or stopped at random, several at once, for minutes; journals of small segments."""
+    with broken_in(folder, JACKSTOP_JOURNAL_SEGMENT_BYTES="65536") as system:
+        figures = crashes.kill_at_random(system, random.Random(seed), RANDOM_S)
+    for kind, count in sorted(figures["struck"].items()):
+        yield f"times that a {kind} was killed or stopped", count, "", True
     yield from _money(figures)
     yield "keys whose budget was used up", figures["budgets used up"], "", True
 
@@ -105,6 +116,7 @@ def _some(count):
 SECTIONS = {
     "gaps": ("kill -9 in every gap, under load", in_gaps),
     "gaps-postgres": ("the same, the store on PostgreSQL", in_gaps_on_postgres),
+    "random": ("kills and stops at random", at_random),
     "standing-still": ("a gate stopped for a minute", standing_still),
     "tails": ("journals that lost their tails", tails),
     "restarts": ("kill -9 of the parent and of everything", restarts),

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
+from contextlib import suppress
 
 from tests.acceptance.breaking import BURIAL_GAPS, CONTROL_GAPS, GATE_GAPS, at_rest
 from tests.acceptance.reckoning import Reckoning, check_now
@@ -63,6 +65,44 @@ def kill_in_gaps(system, gaps, chance, *, done=lambda gap: None):
     at_rest(system)
     figures = Reckoning(system, traffic.met).check().figures()
     return {**figures, "kills": Counter(gaps), "budgets used up": _used_up(traffic)}
+
+
+def kill_at_random(system, chance, seconds):
+    """Any of the children, up to three at once, killed or stopped for a moment, also before the last ones are back."""
+    holders = issue_small(system)
+    struck = Counter()
+    with Traffic(system.port, drawer(holders), workers=12, patience_s=5.0, seed=chance.randint(1, 1 << 30)) as traffic:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(chance.random() * chance.choice((0.3, 3.0)))  # blows come at any time, that is what they are
+            running = [(kind, pid) for kind, pids in system.children().items() for pid in pids]
+            for kind, pid in chance.sample(running, min(len(running), chance.choice((1, 1, 1, 2, 3)))):
+                struck[kind] += strike(pid, chance)
+            if chance.random() < 0.15:
+                system.wait_whole()
+                check_now(system)
+                holders[:] = issue_small(system)
+        system.wait_whole()
+    at_rest(system)
+    return {**Reckoning(system, traffic.met).check().figures(), "struck": struck, "budgets used up": _used_up(traffic)}
+
+
+def strike(pid, chance):
+    """Kill a process, or stop it for up to three seconds; whether it was there."""
+    try:
+        if chance.random() < 0.8:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(chance.random() * 3, _go_on, [pid]).start()
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _go_on(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def stop_a_gate(system, chance, seconds):

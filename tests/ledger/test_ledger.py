@@ -341,6 +341,25 @@ async def test_what_nobody_uses_goes_back(store, tmp_path):
         assert (book.settled, book.leased) == (10, 0)
 
 
+async def test_nothing_goes_back_while_nobody_hears_it(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 1_000)]) as rig:
+        gate = rig.gate()
+        gate.settle(await gate.hold(gate.path(1), 10), 10)
+        leased = rig.books_of(1)[0].leased
+        gate.books.disconnected()
+        rig.clock.advance(rig.settings.ledger.outage_window_s + 1)
+        end = gate.journal.end
+        gate.books.tend()
+        assert gate.journal.end == end
+        gate.books.connected(gate.to_control)
+        gate.books.tend()
+        await asyncio.gather(*gate.tasks)
+        await rig.book()
+        (book,) = rig.books_of(1)
+        assert leased > 0
+        assert (book.settled, book.leased) == (10, 0)
+
+
 async def test_tokens_and_requests_are_budgets_too(store, tmp_path):
     rows = [LimitRow(1, "key:a", "tokens", 1_000, "day"), LimitRow(2, "key:a", "requests", 3, "hour")]
     async with Rig(store, tmp_path, rows) as rig:
