@@ -44,12 +44,17 @@ class Keeper:
             self.look()
 
     def look(self):
-        for segment in self._journals.glob("*/*.seg"):
-            to = self.kept / segment.parent.name / segment.name
-            if not to.exists():
-                to.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError, FileExistsError):
-                    to.hardlink_to(segment)
+        for folder in list(self._journals.iterdir()) if self._journals.exists() else []:
+            with suppress(FileNotFoundError):  # control has just removed it
+                for segment in list(folder.glob("*.seg")):
+                    self._keep(segment)
+
+    def _keep(self, segment):
+        to = self.kept / segment.parent.name / segment.name
+        if not to.exists():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError, FileExistsError):
+                to.hardlink_to(segment)
 
     def close(self):
         self._stop.set()
