@@ -40,8 +40,8 @@ test: setup ## the whole suite, in 15 minutes at most
 soak: setup ## the long sizes of the long tests; writes bench/soak.md; ARGS="NAME --seed N" for one section
 	@$(BIN)/python -m bench.soak $(ARGS)
 
-bench: setup ## side-by-side measurements; each writes its own page in bench/
-	@for each in bench/bench_*.py; do $(BIN)/python $$each || exit 1; done
+bench: setup ## side-by-side measurements with other gateways; writes bench/results.md; ARGS="NAME --quick" for one section
+	@$(BIN)/python -m bench.run $(ARGS)
 
 lock: ## resolve the dependencies anew into the two lock files
 	@$(PYTHON) -m venv .cache/lock

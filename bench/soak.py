@@ -7,23 +7,18 @@ bench/results/NAME.json, and bench/soak.md is written anew from all of these. Th
 
 import argparse
 import importlib
-import json
 import os
 import pkgutil
-import platform
-import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from importlib.metadata import version
 from pathlib import Path
 
+from bench import record
+
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 PAGE = HERE / "soak.md"
-PACKAGES = ("uvloop", "httptools", "msgspec", "sqlalchemy", "genai-prices", "pyarrow", "bpe-openai", "aiohttp")
 DEFAULT_SEED = 1
 
 
@@ -48,40 +43,9 @@ def chosen(names):
     return found
 
 
-def machine():
-    """What the figures depend on."""
-    model = ""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else ""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "processor": model or platform.machine(),
-        "cores": os.cpu_count(),
-        "memory": f"{memory:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
-        "load": f"{os.getloadavg()[0]:.1f} when it began",
-    }
-
-
-def versions():
-    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return found | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
-
-
 def run(name, title, section, seed):
     """Run one section and keep what it found; whether every bound held."""
-    about = {"title": title, "seed": seed, "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
-    about |= {"machine": machine(), "versions": versions()}
+    about = record.about(title) | {"seed": seed}
     start = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="jackstop-soak-") as folder:
@@ -92,8 +56,7 @@ def run(name, title, section, seed):
         rows = [["the section came to its end", f"{type(error).__name__}: {error}"[:300], "it does", False]]
     about["seconds"] = round(time.monotonic() - start)
     about["rows"] = rows
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    record.save(name, about)
     held = all(row[3] for row in rows)
     print(f"{name}: {'held' if held else 'NOT HELD'}, {about['seconds']} s", flush=True)
     for what, figure, bound, good in rows:
@@ -111,28 +74,26 @@ names. One section alone: `make soak ARGS=NAME`.""",
     ]
     for group, module in modules().items():
         for name in module.SECTIONS:
-            path = RESULTS / f"{name}.json"
-            if path.exists():
-                parts.append(_section(name, group, json.loads(path.read_text())))
+            found = record.load(name)
+            if found:
+                parts.append(_section(name, group, found))
     PAGE.write_text("\n\n".join(parts) + "\n")
 
 
 def _section(name, group, about):
-    on = about["machine"]
     run = f"bench/soak_{group}.py, seed {about['seed']}, {about['when']}, {about['seconds']} s"
-    where = f"{on['cores']} cores of {on['processor']}, {on['memory']}, {on['system']}, load {on['load']}"
+    rows = [
+        [str(what), str(figure), str(bound), ("yes" if held else "**no**") if bound or not held else ""]
+        for what, figure, bound, held in about["rows"]
+    ]
     lines = [
         f"## {name}: {about['title']}",
         "",
-        f"{run}, on {where};",
-        ", ".join(f"{package} {number}" for package, number in about["versions"].items()) + ".",
+        f"{run}, on {record.where(about)};",
+        f"{record.with_what(about)}.",
         "",
-        "| what | figure | bound | held |",
-        "|---|---|---|---|",
+        *record.grid(["what", "figure", "bound", "held"], rows),
     ]
-    for what, figure, bound, held in about["rows"]:
-        cells = [str(cell).replace("|", "\\|").replace("\n", " ") for cell in (what, figure, bound)]
-        lines.append(f"| {' | '.join(cells)} | {('yes' if held else '**no**') if bound or not held else ''} |")
     return "\n".join(lines)
 
 

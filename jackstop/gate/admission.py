@@ -7,7 +7,7 @@ Rules that a person set enforce unless the key is in mode observe, then the firs
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -80,29 +80,51 @@ def open_request(
     if not known.fresh(entry, now_us):
         return Refused("stale", "the gate has not heard from control for too long; try again shortly", retry_after_s=5)
     rules = rules_of(entry, settings)
-    failed: list[Refused] = []
-    if rules.networks and not within(source.address, rules.networks):
-        failed.append(Refused("network", "this key may not be used from this network"))
-    if rules.hours and not in_hours(rules.hours, now_us):
-        failed.append(Refused("hours", "this key may not be used at this hour"))
-    if failed and rules.enforces:
-        return failed[0]
-    route = providers.route(head.method, head.path)
+    failed = _first_failed(rules, source, now_us) if rules.networks or rules.hours else None
+    if failed is not None and rules.enforces:
+        return failed
+    aim = _aim(head)
+    route = aim.route
     if isinstance(route, Refused):
         return route
     if rules.providers is not None and route.provider not in rules.providers:
-        failed.append(Refused("provider", f"this key may not use {route.provider}"))
+        failed = failed or Refused("provider", f"this key may not use {route.provider}")
     if rules.endpoints is not None and rules.endpoints.match(route.endpoint) is None:
-        failed.append(Refused("endpoint", f"this key may not use the endpoint {route.endpoint}"))
-    if failed and rules.enforces:
-        return failed[0]
+        failed = failed or Refused("endpoint", f"this key may not use the endpoint {route.endpoint}")
+    if failed is not None and rules.enforces:
+        return failed
     credential = known.credentials_for(route.provider, entry)
     if credential is None:
         return Refused("provider", f"no active credential for {route.provider} is there for this key")
-    refused = _content(head, route)
-    if refused is not None:
-        return refused
-    return Opening(entry, rules, route, credential, failed[0].reason if failed else None)
+    if aim.refused is not None:
+        return aim.refused
+    if not route.has_body and head.has_body:
+        return malformed(f"a {head.method} request to this path has no body")
+    return Opening(entry, rules, route, credential, None if failed is None else failed.reason)
+
+
+def _first_failed(rules: Rules, source: Source, now_us: int) -> Refused | None:
+    if rules.networks and not within(source.address, rules.networks):
+        return Refused("network", "this key may not be used from this network")
+    if rules.hours and not in_hours(rules.hours, now_us):
+        return Refused("hours", "this key may not be used at this hour")
+    return None
+
+
+class _Aim(NamedTuple):
+    """Where a head alone says that the request goes, and why its body cannot be taken."""
+
+    route: providers.Route | Refused
+    refused: Refused | None
+
+
+def _aim(head: Head) -> _Aim:
+    aim: _Aim | None = head.memo.get("aim")
+    if aim is None:
+        route = providers.route(head.method, head.path)
+        refused = _content(head) if not isinstance(route, Refused) and route.has_body else None
+        aim = head.memo["aim"] = _Aim(route, refused)
+    return aim
 
 
 def _state(entry: KeyEntry, now_us: int) -> Refused | None:
@@ -118,10 +140,8 @@ def _state(entry: KeyEntry, now_us: int) -> Refused | None:
     return None
 
 
-def _content(head: Head, route: providers.Route) -> Refused | None:
-    """Whether a body is there only where one belongs, as JSON, uncompressed."""
-    if not route.has_body:
-        return malformed(f"a {head.method} request to this path has no body") if head.has_body else None
+def _content(head: Head) -> Refused | None:
+    """Whether there is a body, as JSON, uncompressed."""
     if head.content_length is None and not head.chunked:
         return malformed("the request has no body; send its Content-Length", 411)
     if head.first.get(b"content-encoding", b"identity").lower() not in {b"identity", b""}:

@@ -22,10 +22,39 @@ _BODYLESS = frozenset({204, 304})
 _OWN = frozenset({b"content-length", b"transfer-encoding", b"x-jackstop-reason"})
 """Headers that are the gate's own towards clients, whatever a provider says."""
 _LAST_CHUNK = b"0\r\n\r\n"
+_PHRASES = {
+    200: b"OK",
+    201: b"Created",
+    204: b"No Content",
+    301: b"Moved Permanently",
+    302: b"Found",
+    304: b"Not Modified",
+    307: b"Temporary Redirect",
+    308: b"Permanent Redirect",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    402: b"Payment Required",
+    403: b"Forbidden",
+    404: b"Not Found",
+    408: b"Request Timeout",
+    409: b"Conflict",
+    413: b"Content Too Large",
+    422: b"Unprocessable Content",
+    429: b"Too Many Requests",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    529: b"Overloaded",
+}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %s" % (status, phrase) for status, phrase in _PHRASES.items()}
 
 
 class Answer:
-    """One answer. `content` takes the provider's bytes and gives the client's; `end` gives the last of them."""
+    """One answer. `content` takes the provider's bytes and gives the client's; `end` gives the last of them.
+
+    `headers` are the provider's, `kept_bytes` is how much of the body stays in memory to be read in the end.
+    """
 
     __slots__ = (
         "_chunked",
@@ -33,14 +62,14 @@ class Answer:
         "_head",
         "_held_back",
         "_kept",
-        "_kept_bytes",
         "_mask",
         "_meter",
         "_stream",
         "error_code",
         "error_message",
+        "headers",
         "keep",
-        "provider_headers",
+        "kept_bytes",
         "sent",
         "status",
     )
@@ -55,46 +84,38 @@ class Answer:
         keep: bool,
         secret: bytes = b"",
     ) -> None:
-        self.status = head.status
-        self.provider_headers = fields_without(head.headers, secret) if secret else head.headers
+        status = self.status = head.status
         self.sent = 0
         self.error_code = ""
         self.error_message = ""
-        good = 200 <= head.status < 300
-        kind = next((value for name, value in head.headers if name == b"content-type"), b"")
+        self._held_back = b""
+        good = 200 <= status < 300
         self._meter = meter if good else None
+        self._mask = Mask(secret) if secret and not good else None
+        self.headers = headers = fields_without(head.headers, secret) if secret else head.headers
         self._stream: StreamMeter | None = None
-        if good and meter is not None and kind.lower().startswith(b"text/event-stream"):
+        if good and meter is not None and is_event_stream(headers):
             self._stream = meter.stream(ask)
         self._kept: list[bytes] | None = [] if self._stream is None and (meter is not None or not good) else None
-        self._kept_bytes = 0
-        self._mask = Mask(secret) if secret and not good else None
-        self._held_back = b""
-        length = head.length if self._stream is None else None
-        bodyless = head.status in _BODYLESS
+        self.kept_bytes = 0
+        bodyless = status in _BODYLESS
+        length = None if self._stream is not None or bodyless else head.length
         self._chunked = length is None and version == "1.1" and not bodyless
         self._has_length = length is not None
         self.keep = keep and (self._has_length or self._chunked or bodyless)
-        self._head = self._write_head(head, None if bodyless else length)
+        self._head = self._write_head(status, length)
 
-    def _write_head(self, head: ReplyHead, length: int | None) -> bytes:
-        lines = [b"HTTP/1.1 %d %s" % (head.status, _phrase(head.status))]
-        passed = providers.response_headers(self.provider_headers)
-        lines += [name + b": " + value for name, value in passed if name not in _OWN]
+    def _write_head(self, status: int, length: int | None) -> bytes:
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+        lines += [b"%s: %s" % field for field in providers.response_headers(self.headers) if field[0] not in _OWN]
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
         elif length is not None:
             lines.append(b"content-length: %d" % length)
         if not self.keep:
             lines.append(b"connection: close")
-        return b"\r\n".join(lines) + b"\r\n\r\n"
-
-    def keeps(self, data: bytes) -> bool:
-        """Whether these bytes stay in memory until the answer is complete."""
-        return self._kept is not None and self._kept_bytes + len(data) <= self._most()
-
-    def _most(self) -> int:
-        return MAX_KEPT_BYTES if 200 <= self.status < 300 else MAX_ERROR_BYTES
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
 
     @property
     def said_all(self) -> bool:
@@ -116,9 +137,9 @@ class Answer:
     def _keep(self, data: bytes) -> None:
         if self._kept is None:
             return
-        if self.keeps(data):
+        if self.kept_bytes + len(data) <= (MAX_KEPT_BYTES if 200 <= self.status < 300 else MAX_ERROR_BYTES):
             self._kept.append(data)
-            self._kept_bytes += len(data)
+            self.kept_bytes += len(data)
         else:
             self._kept = None
 
@@ -178,32 +199,9 @@ class Answer:
             return Outcome()
 
 
-_PHRASES = {
-    200: b"OK",
-    201: b"Created",
-    204: b"No Content",
-    301: b"Moved Permanently",
-    302: b"Found",
-    304: b"Not Modified",
-    307: b"Temporary Redirect",
-    308: b"Permanent Redirect",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    402: b"Payment Required",
-    403: b"Forbidden",
-    404: b"Not Found",
-    408: b"Request Timeout",
-    409: b"Conflict",
-    413: b"Content Too Large",
-    422: b"Unprocessable Content",
-    429: b"Too Many Requests",
-    500: b"Internal Server Error",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    529: b"Overloaded",
-}
-
-
-def _phrase(status: int) -> bytes:
-    return _PHRASES.get(status, b"")
+def is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a response is server-sent events."""
+    for name, value in headers:
+        if name == b"content-type":
+            return value.lower().startswith(b"text/event-stream")
+    return False

@@ -16,7 +16,7 @@ from jackstop.clock import Clock
 from jackstop.gate.registry import Registry
 from jackstop.gate.source import compile_networks
 from jackstop.gate.upstream import Pool
-from jackstop.gate.wire import WireLimits
+from jackstop.gate.wire import Heads, WireLimits
 from jackstop.ledger.books import Books
 from jackstop.settings import Settings
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SWEEP_S = 0.25
 """How often deadlines are looked at; all of them are given in seconds."""
+HEADS_KEPT_S = 2.0
+"""How long the heads of requests are remembered after they were last seen, and not twice as long."""
 UPLOADS_SHARE = 4
 """One part in so many of `max_buffered_bytes` is the most that bodies of one key take which are not complete."""
 HEADS_SHARE = 8
@@ -64,6 +66,8 @@ class Gate:
         self._has_room = has_room
         self.pool = Pool(gate)
         self.limits = WireLimits(gate.max_header_bytes, gate.max_headers, gate.max_body_bytes)
+        self.heads = Heads()
+        self._heads_turn_at = 0.0
         self.trusted = compile_networks(gate.trusted_proxies)
         self.connections: set[Connection] = set()
         self.exchanges: set[Exchange] = set()
@@ -116,6 +120,9 @@ class Gate:
         for connection in [each for each in self.connections if each.deadline <= now]:
             connection.expired()
         self.pool.sweep(now)
+        if now >= self._heads_turn_at:
+            self.heads.turn()
+            self._heads_turn_at = now + HEADS_KEPT_S
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -45,7 +45,9 @@ def _float(text: str) -> float:
     return number
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+# Reads the value at a place in a text, and says where it ends.
+_scan = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float).raw_decode
+_SPACE = " \t\n\r"
 
 
 def read_document(raw: bytes) -> dict[str, Any] | Refused:
@@ -53,7 +55,8 @@ def read_document(raw: bytes) -> dict[str, Any] | Refused:
     if _too_many(raw):
         return _malformed(f"it has more than {MAX_VALUES} values")
     try:
-        found = _decoder.decode(raw.decode("utf-8"))
+        text = raw.decode("utf-8").strip(_SPACE)
+        found, end = _scan(text)
     except _Unclear as error:
         return _malformed(str(error))
     except UnicodeDecodeError:
@@ -62,9 +65,11 @@ def read_document(raw: bytes) -> dict[str, Any] | Refused:
         return _malformed(f"it is nested deeper than {MAX_DEPTH} levels")
     except ValueError:
         return _malformed("it is not valid JSON" if raw else "it is empty")
+    if end != len(text):
+        return _malformed("it is not valid JSON")
     if not isinstance(found, dict):
         return _malformed("it is not an object")
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _too_deep(found):
+    if (_more_than(MAX_DEPTH // 2, b"{", raw) or _more_than(MAX_DEPTH // 2, b"[", raw)) and _too_deep(found):
         return _malformed(f"it is nested deeper than {MAX_DEPTH} levels")
     if b"\\" in raw and _SURROGATE.search(raw) and not _encodes(found):
         return _malformed("a text has half a surrogate pair")
@@ -77,14 +82,24 @@ def _malformed(why: str) -> Refused:
 
 def _too_many(raw: bytes) -> bool:
     """Whether it has more than MAX_VALUES values. Looks for texts only where enough commas and brackets are there."""
-    if _separators(raw) <= MAX_VALUES:
+    if len(raw) <= MAX_VALUES or _separators(raw) <= MAX_VALUES:
         return False
     bare, texts = _TEXT.subn(b"", raw, MAX_VALUES)
     return texts == MAX_VALUES or _separators(bare) > MAX_VALUES
 
 
 def _separators(raw: bytes) -> int:
-    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    return len(raw) - len(raw.translate(None, b",[{"))
+
+
+def _more_than(most: int, byte: bytes, raw: bytes) -> bool:
+    """Whether a byte is there more than so many times: `count` takes a hundred times as long where it is rare."""
+    at = -1
+    for _ in range(most + 1):
+        at = raw.find(byte, at + 1)
+        if at < 0:
+            return False
+    return True
 
 
 def _too_deep(found: dict[str, Any]) -> bool:

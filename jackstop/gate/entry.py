@@ -5,27 +5,25 @@ from __future__ import annotations
 import time
 
 from jackstop.errors import Refused
+from jackstop.events.schema import Event
 from jackstop.gate import record, refusals
 from jackstop.gate.admission import Admitted
 from jackstop.gate.answer import Answer
 from jackstop.gate.context import note
 from jackstop.gate.meter.base import Outcome
-from jackstop.gate.record import Arrival
 from jackstop.gate.settle import Charge, Ending, Held, charge
-from jackstop.gate.source import Source
-from jackstop.gate.wire import Head
 from jackstop.ledger.books import Books, Hold
 
 
 class Entry:
     """The event of one exchange, filled while it goes on, and its hold. `written` once both are in the books."""
 
-    __slots__ = ("_arrival", "_books", "event", "hold", "written")
+    __slots__ = ("_began_ns", "_books", "event", "hold", "written")
 
-    def __init__(self, books: Books, head: Head, source: Source, ts_us: int, gate_id: str) -> None:
+    def __init__(self, books: Books, event: Event) -> None:
         self._books = books
-        self._arrival = Arrival(ts_us, time.monotonic_ns())
-        self.event = record.begin(head, source, self._arrival, gate_id)
+        self._began_ns = time.monotonic_ns()
+        self.event = event
         self.hold: Hold | None = None
         self.written = False
 
@@ -60,7 +58,7 @@ class Entry:
     def replied(self, answer: Answer) -> None:
         """The provider's answer has begun."""
         self.event.ttft_us = self._elapsed_us()
-        record.add_status(self.event, answer.status, answer.provider_headers)
+        record.add_status(self.event, answer.status, answer.headers)
 
     def settle(self, ending: Ending, admitted: Admitted, answer: Answer | None, *, left: bool) -> None:
         """Book what the request costs, and write its event. `left`: the client is gone."""
@@ -114,4 +112,4 @@ class Entry:
         self._books.record(self.event)
 
     def _elapsed_us(self) -> int:
-        return (time.monotonic_ns() - self._arrival.mono_ns) // 1000
+        return (time.monotonic_ns() - self._began_ns) // 1000

@@ -88,7 +88,7 @@ class Exchange:
         self._client: Client | None = client
         self._head = head
         self._source = source
-        self._entry = Entry(gate.books, head, source, gate.clock.now_us(), gate.instance)
+        self._entry: Entry  # once the key is known
         self._query = b""
         self._opening: Opening | None = None
         self._admitted: Admitted | None = None
@@ -121,19 +121,21 @@ class Exchange:
             self._turn_away(found)
             return False
         self._query = found.query
-        event = self._entry.event
-        key = gate.registry.identify(found.key, event.ts) if found.key else None
+        now = gate.clock.now_us()
+        key = gate.registry.identify(found.key, now) if found.key else None
         if key is None:
             self._turn_away(refusals.UNAUTHORIZED)
             return False
-        record.add_key(event, key, found.method)
-        opening = open_request(self._head, key, self._source, event.ts, gate.registry, gate.settings)
+        event = record.begin(self._head, self._source, key, found.method, now, gate.instance)
+        self._entry = Entry(gate.books, event)
+        opening = open_request(self._head, key, self._source, now, gate.registry, gate.settings)
         if isinstance(opening, Refused):
             self.refuse(opening, keep=False)
             return False
         self._opening = opening
         record.add_opening(event, opening)
         gate.exchanges.add(self)
+        gate.heads.keep(self._head)
         return True
 
     def _turn_away(self, refused: Refused) -> None:
@@ -284,9 +286,10 @@ class Exchange:
         assert answer is not None
         data = reply.take()
         if data:
-            if answer.keeps(data):
-                self._buffer(len(data))
+            before = answer.kept_bytes
             out = answer.content(data)
+            if answer.kept_bytes != before:
+                self._buffer(answer.kept_bytes - before)
             if answer.said_all and not self._entry.written:
                 self._settle("answered")
             if out and self._client is not None:

@@ -193,16 +193,16 @@ class Journal:
         free = self._segment_bytes - self._offset - EVENT_ROOM + len(self._ahead) * usable
         return free - self._reserved >= 2 * EVENT_ROOM and not self.failed
 
-    def hold(self, record: Held) -> Position:
-        """Write a hold and keep room for its event. Raises JournalFull."""
+    def hold(self, record: Held) -> tuple[int, int]:
+        """Write a hold and keep room for its event; its segment and offset. Raises JournalFull."""
         if not self.has_room():
             self._wake.set()
             raise JournalFull
         self._reserved += EVENT_ROOM
         return self.append(record)
 
-    def event(self, record: Recorded) -> Position:
-        """Write an event; the room kept for it, if it ends a hold, is free again."""
+    def event(self, record: Recorded) -> tuple[int, int]:
+        """Write an event; the room kept for it, if it ends a hold, is free again. Raises JournalFull."""
         if record.hold is not None:
             self._reserved -= EVENT_ROOM
         elif not self.has_room():
@@ -210,8 +210,8 @@ class Journal:
             raise JournalFull
         return self.append(record)
 
-    def append(self, record: Record) -> Position:
-        """Copy one record into the mapped segment. Returns where it begins."""
+    def append(self, record: Record) -> tuple[int, int]:
+        """Copy one record into the mapped segment. Returns the segment and offset where it begins."""
         payload = _encoder.encode(record)
         if len(payload) > EVENT_ROOM - 2 * _HEADER.size:
             payload = _encoder.encode(_shortened(record))
@@ -223,10 +223,10 @@ class Journal:
             end = offset + _HEADER.size + len(payload)
         mapped = self._map
         mapped[offset + _HEADER.size : end] = payload
-        mapped[offset : offset + _HEADER.size] = _HEADER.pack(len(payload), zlib.crc32(payload))
+        _HEADER.pack_into(mapped, offset, len(payload), zlib.crc32(payload))
         self._offset = end
-        self._position[:] = _POSITION.pack(self._index, end)
-        return Position(self._index, offset)
+        _POSITION.pack_into(self._position, 0, self._index, end)
+        return self._index, offset
 
     def _roll(self) -> None:
         if not self._ahead:

@@ -77,6 +77,8 @@ class Link:
             while data := await reader.read(1 << 18):
                 for message in frames.feed(data):
                     self._handle(message, writer)
+                    # However much control has to tell, requests are served in between.
+                    await asyncio.sleep(0)
         finally:
             self._books.disconnected()
             writer.close()
@@ -109,11 +111,14 @@ class Link:
         ticks = 0
         while True:
             await asyncio.sleep(_TICK_S)
-            self._registry.tick(self._clock.now_us())
+            now_us = self._clock.now_us()
+            self._registry.tick(now_us)
             ticks += 1
-            if ticks * _TICK_S >= _TEND_S:
-                ticks = 0
-                try:
-                    self._books.tend()
-                except Exception as error:
-                    note("the upkeep of leases failed", error)
+            try:
+                self._registry.tend(now_us)
+                if ticks * _TICK_S >= _TEND_S:
+                    ticks = 0
+                    for _ in self._books.tending():
+                        await asyncio.sleep(0)
+            except Exception as error:
+                note("the upkeep of leases failed", error)

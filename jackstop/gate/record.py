@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
 
 import msgspec
 
@@ -42,25 +41,27 @@ _REFUSED_OUTCOMES = {
 }
 
 
-class Arrival(NamedTuple):
-    """When a request's head was complete: wall clock in microseconds, monotonic clock in nanoseconds."""
-
-    ts_us: int
-    mono_ns: int
-
-
-def begin(head: Head, source: Source, arrival: Arrival, gate_id: str) -> Event:
-    """The event of a request of which only head and source are known."""
-    known: Event | None = head.memo.get("event")
-    if known is None:
-        known = head.memo["event"] = _read(head, source, gate_id)
+def begin(head: Head, source: Source, entry: KeyEntry, method: str, ts_us: int, gate_id: str) -> Event:
+    """The event of a request whose head was read and whose key is known; `method` is how the key came."""
+    made: tuple[KeyEntry, Event] | None = head.memo.get("event")
+    if made is None or made[0] is not entry:
+        known = _read(head, gate_id)
+        _add_key(known, entry, method)
+        head.memo["event"] = (entry, known)
+    else:
+        known = made[1]
     event = copy.copy(known)
-    event.ts = event.seen_ts = arrival.ts_us
+    event.ts = event.seen_ts = ts_us
+    event.src_ip = source.ip
+    event.src_net = source.net
+    event.src_raw = source.raw
+    event.src_trust = source.trust
+    event.network_kind = source.kind
     event.request_bytes = head.size
     return event
 
 
-def _read(head: Head, source: Source, gate_id: str) -> Event:
+def _read(head: Head, gate_id: str) -> Event:
     first = head.first
     agent = first.get(b"user-agent")
     user_agent = "" if agent is None else masked(agent.decode("latin-1"))[: traits.USER_AGENT_CHARS]
@@ -68,11 +69,6 @@ def _read(head: Head, source: Source, gate_id: str) -> Event:
         gate_id=gate_id,
         action=f"{head.method} {masked(head.path)[:_PATH_CHARS]}",
         api_version=masked(first.get(b"anthropic-version", b"").decode("latin-1"))[:32],
-        src_ip=source.ip,
-        src_net=source.net,
-        src_raw=masked(source.raw),
-        src_trust=source.trust,
-        network_kind=source.kind,
         user_agent=user_agent,
         ua_state=traits.user_agent_state(agent),
         client=traits.client_family(user_agent, first.get(b"x-stainless-lang", b"").decode("latin-1")[:16]),
@@ -81,8 +77,7 @@ def _read(head: Head, source: Source, gate_id: str) -> Event:
     )
 
 
-def add_key(event: Event, entry: KeyEntry, method: str) -> None:
-    """Who asks."""
+def _add_key(event: Event, entry: KeyEntry, method: str) -> None:
     row = entry.row
     event.key_id = row.id
     event.key_kind = "canary" if row.canary else "virtual"

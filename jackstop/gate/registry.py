@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from jackstop.clock import US_PER_S, Clock
+from jackstop.gate.roster import Roster
 from jackstop.keys import format as key_format
 from jackstop.keys.policy import CredentialRow, GapRow, KeyRow, LimitRow, Row
 from jackstop.ledger.books import Books
@@ -15,19 +18,28 @@ from jackstop.settings import Settings
 _PAUSE_US = 2 * US_PER_S
 """A process that was stopped this long may have missed a revocation: it waits for control's word."""
 
+_ROUND_TICKS = 200
+"""In so many ticks every key in use is looked at once."""
+
 OnStop = Callable[[str | None, str | None], None]
 
 
 class KeyEntry:
-    """A key with what the gate made of it: `rules` is its compiled policy, kept here by admission."""
+    """A key in use, with what the gate made of it: `rules` is its compiled policy, kept here by admission.
 
-    __slots__ = ("paths", "row", "rules", "throttle")
+    `own` are the limits of its own that its paths pass. `made` tells which limits the paths were made from.
+    """
+
+    __slots__ = ("made", "own", "paths", "row", "rules", "throttle", "used_us")
 
     def __init__(self, row: KeyRow) -> None:
         self.row = row
         self.rules: Any = None
         self.paths: dict[str, Path] = {}
+        self.own: tuple[Limit, ...] = ()
+        self.made = 0
         self.throttle: Rate | None = None
+        self.used_us = 0
 
     @property
     def canary(self) -> bool:
@@ -41,10 +53,12 @@ class Registry:
         self._books = books
         self._settings = settings
         self._clock = clock
-        self._by_digest: dict[bytes, tuple[str, int | None]] = {}
-        self._keys: dict[str, KeyEntry] = {}
+        self._roster = Roster()
+        self._entries: dict[bytes, KeyEntry] = {}
+        self._line: deque[KeyEntry] = deque()
         self._credentials: dict[str, CredentialRow] = {}
         self._limits: dict[str, dict[int, Limit]] = {}
+        self._made = 0
         self._gaps: set[tuple[str, str, str]] = set()
         self._stoppers: list[OnStop] = []
         self._pepper = b""
@@ -58,14 +72,29 @@ class Registry:
     # -- the request path ---------------------------------------------------------------------------------------
 
     def identify(self, presented: bytes, now_us: int) -> KeyEntry | None:
-        """The key's entry, None for one that is unknown or malformed; both take the same way through here."""
-        found = self._by_digest.get(key_format.digest(self._pepper, presented))
-        if found is None:
+        """The key's entry, None for one that is unknown or malformed: how long that takes tells nothing of secrets."""
+        digest = key_format.digest(self._pepper, presented)
+        entry = self._entries.get(digest) or self._unpack(presented, digest, now_us)
+        if entry is not None:
+            entry.used_us = now_us
+        return entry
+
+    def _unpack(self, presented: bytes, digest: bytes, now_us: int) -> KeyEntry | None:
+        """The entry of a key that is not in use, or that was rotated and is presented in its older form."""
+        parsed = key_format.parse(presented)
+        row = None if parsed is None else self._roster.find(parsed.id).row
+        if row is None:
             return None
-        key_id, until_us = found
-        if until_us is not None and now_us >= until_us:
+        if not hmac.compare_digest(digest, row.digest) and not any(
+            now_us < until_us and hmac.compare_digest(digest, older) for older, until_us in row.retiring
+        ):
             return None
-        return self._keys.get(key_id)
+        return self._entries.get(row.digest) or self._enter(KeyEntry(row))
+
+    def _enter(self, entry: KeyEntry) -> KeyEntry:
+        self._entries[entry.row.digest] = entry
+        self._line.append(entry)
+        return entry
 
     def credentials_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None:
         """The credential that this key uses at this provider: its own, or the provider's first active one."""
@@ -80,17 +109,33 @@ class Registry:
 
     def path(self, entry: KeyEntry, credential: CredentialRow) -> Path:
         """Every limit between the organisation and this credential."""
+        if entry.made != self._made:
+            entry.made = self._made
+            entry.paths.clear()
         path = entry.paths.get(credential.name)
         if path is None:
-            row = entry.row
-            limits: list[Limit] = []
-            scopes = ("org", f"team:{row.team}", f"owner:{row.owner}", f"key:{row.id}", f"credential:{credential.name}")
-            for scope in scopes:
-                limits += self._limits.get(scope, {}).values()
-            if row.throttle_per_min is not None:
-                limits.append(self._throttle(entry, row.throttle_per_min))
-            path = entry.paths[credential.name] = Path(limits)
+            path = entry.paths[credential.name] = self._path(entry, credential)
         return path
+
+    def _path(self, entry: KeyEntry, credential: CredentialRow) -> Path:
+        row = entry.row
+        entry.own = tuple(self._own_limit(limit) for limit in self._roster.find(row.id).limits)
+        limits: list[Limit] = []
+        for scope in ("org", f"team:{row.team}", f"owner:{row.owner}"):
+            limits += self._limits.get(scope, {}).values()
+        limits += entry.own
+        limits += self._limits.get(f"credential:{credential.name}", {}).values()
+        if row.throttle_per_min is not None:
+            limits.append(self._throttle(entry, row.throttle_per_min))
+        return Path(limits)
+
+    def _own_limit(self, row: LimitRow) -> Limit:
+        """A key's own limit, which the books know for as long as the key is in use."""
+        limit = self._books.limit(row.id)
+        if limit is None:
+            limit = limit_of(row)
+            self._books.adopt(row.id, limit)
+        return limit
 
     def _throttle(self, entry: KeyEntry, per_min: int) -> Rate:
         """A throttled key's own bucket: a fixed share for each process, so that no one need be asked."""
@@ -155,15 +200,11 @@ class Registry:
             self._ticked_us = now_us
 
     def _apply_key(self, row: KeyRow) -> None:
-        old = self._keys.get(row.id)
+        before = self._roster.tell_key(row)
+        old = None if before is None else self._entries.pop(before.digest, None)
         if old is not None:
-            self._by_digest.pop(old.row.digest, None)
-            for digest, _ in old.row.retiring:
-                self._by_digest.pop(digest, None)
-        self._by_digest[row.digest] = (row.id, None)
-        for digest, until_us in row.retiring:
-            self._by_digest[digest] = (row.id, until_us)
-        self._keys[row.id] = KeyEntry(row)
+            fresh = self._enter(KeyEntry(row))
+            fresh.own, fresh.used_us = old.own, old.used_us
         if row.state != "live":
             for stop in self._stoppers:
                 stop(row.id, None)
@@ -175,27 +216,58 @@ class Registry:
                 stop(None, row.name)
 
     def _apply_limit(self, row: LimitRow) -> None:
+        kind, _, name = row.scope.partition(":")
+        limit = self._books.limit(row.id)
+        if row.deleted:
+            self._books.retire(row.id)
+        elif limit is not None:
+            limit.row = row
+        if kind == "key":
+            self._apply_own_limit(name, row)
+        else:
+            self._apply_shared_limit(row, limit)
+
+    def _apply_own_limit(self, key_id: str, row: LimitRow) -> None:
+        key = self._roster.tell_limit(key_id, row)
+        entry = None if key is None else self._entries.get(key.digest)
+        if entry is not None:
+            entry.paths.clear()
+
+    def _apply_shared_limit(self, row: LimitRow, limit: Limit | None) -> None:
         known = self._limits.setdefault(row.scope, {})
-        limit = known.get(row.id)
         if row.deleted:
             known.pop(row.id, None)
-            self._books.retire(row.id)
         elif limit is None:
             known[row.id] = limit = limit_of(row)
             self._books.adopt(row.id, limit)
-        else:
-            limit.row = row
-        self._forget_paths(row.scope)
-
-    def _forget_paths(self, scope: str) -> None:
-        if scope.startswith("key:"):
-            entry = self._keys.get(scope.removeprefix("key:"))
-            if entry is not None:
-                entry.paths.clear()
-            return
-        for entry in self._keys.values():
-            entry.paths.clear()
+        # Any number of keys may pass it: each makes its paths anew when it is next used.
+        self._made += 1
 
     def _apply_gap(self, row: GapRow) -> None:
         gap = (row.provider, row.model, row.feature)
         self._gaps.discard(gap) if row.mended else self._gaps.add(gap)
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    def tend(self, now_us: int) -> None:
+        """Look at some of the keys in use, and pack away those that were idle for longer than leases are kept.
+
+        Not while control is away: what a key has of its limits could then not be had again.
+        """
+        if now_us - self._heard_us > _PAUSE_US:
+            return
+        idle_since_us = now_us - self._settings.ledger.outage_window_s * US_PER_S
+        for _ in range(min(len(self._line), len(self._line) // _ROUND_TICKS + 1)):
+            entry = self._line.popleft()
+            if self._entries.get(entry.row.digest) is not entry:
+                continue
+            if entry.used_us < idle_since_us and all(limit.idle for limit in entry.own):
+                self._pack(entry)
+            else:
+                self._line.append(entry)
+
+    def _pack(self, entry: KeyEntry) -> None:
+        del self._entries[entry.row.digest]
+        entry.paths.clear()
+        for limit in entry.own:
+            self._books.forget(limit.row.id)

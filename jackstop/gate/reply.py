@@ -1,25 +1,34 @@
-"""Stream: a provider's bytes become one reply: its head, its body as it comes, its end; no sockets here."""
+"""Stream: a provider's bytes become one reply: its head, its body as it comes, its end; no sockets here.
+
+llhttp (httptools) reads them, but for the usual whole answer: a strict head with one plain length, whose body is
+counted here.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import httptools
+import msgspec
 
 MAX_HEAD_BYTES = 65_536
 MAX_INTERIM = 16
 """How many 1xx responses are skipped before the answer."""
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
+    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
+)
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _BODYLESS = frozenset({204, 304})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"trailer"})
 
 
 class ReplyBroken(Exception):
     """The provider's bytes are no HTTP response that can be passed on; says what is wrong with them."""
 
 
-class ReplyHead(NamedTuple):
+class ReplyHead(msgspec.Struct, frozen=True):
     """Status and headers, names in lower case; `length` is None for a body that is chunked or ends with the stream."""
 
     status: int
@@ -34,6 +43,7 @@ class ReplyReader:
         "_fields",
         "_in_head",
         "_interim",
+        "_missing",
         "_parser",
         "_parts",
         "_persistent",
@@ -45,7 +55,8 @@ class ReplyReader:
     )
 
     def __init__(self) -> None:
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None
+        self._missing = -1
         self._fields: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._in_head = True
@@ -59,12 +70,19 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came. Raises ReplyBroken."""
+        if self._missing >= 0:
+            self._count(data)
+            return
         if self.head is None:
+            if not self._seen and self._read_plain(data):
+                return
             self._seen += len(data)
         parser = self._parser
         if parser is None:
-            self.surplus = True
-            return
+            if self.complete:
+                self.surplus = True
+                return
+            parser = self._parser = httptools.HttpResponseParser(self)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -78,6 +96,40 @@ class ReplyReader:
             self._parser = None  # or the two would keep each other until the collector comes
         elif self.head is None and self._seen > MAX_HEAD_BYTES:
             raise ReplyBroken("its head is too long")
+
+    def _read_plain(self, data: bytes) -> bool:
+        """Read a whole head that says nothing but its body's length of how the body ends; False for any other."""
+        match = _PLAIN_HEAD.match(data)
+        if match is None:
+            return False
+        status = int(match[1])
+        fields: list[tuple[bytes, bytes]] = []
+        length = None
+        for line in match[2].split(b"\r\n")[:-1]:
+            name, _, value = line.partition(b":")
+            name, value = name.lower(), value.strip(b" \t")
+            if name in _FRAMING:
+                if name != b"content-length" or length is not None or _LENGTH.fullmatch(value) is None:
+                    return False
+                length = int(value)
+            fields.append((name, value))
+        if length is None or status in _BODYLESS:
+            return False
+        self.head = ReplyHead(status, fields, length)
+        self._missing = length
+        self._persistent = True
+        self._count(data[match.end() :])
+        return True
+
+    def _count(self, data: bytes) -> None:
+        missing = self._missing
+        if len(data) > missing:
+            self.surplus = True
+            data = data[:missing]
+        if data:
+            self._parts.append(data)
+        self._missing = missing - len(data)
+        self.complete = self._missing == 0
 
     def ended(self) -> bool:
         """The provider closed the connection: whether that is the end of the body rather than a break."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -12,6 +13,8 @@ from jackstop.gate.source import Networks, compile_networks
 from jackstop.keys.hours import parse_hours
 from jackstop.keys.policy import Policy
 from jackstop.settings import Mode
+
+_KEPT = 4_096
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -30,8 +33,12 @@ class Rules(msgspec.Struct, frozen=True):
     enforces_defaults: bool
 
 
+@lru_cache(maxsize=_KEPT)
 def compile_policy(policy: Policy, mode: Mode) -> Rules:
-    """Make a policy ready. `mode` is the organisation's. Raises UserError for a rule that cannot be read."""
+    """Make a policy ready, once for all keys that share it. `mode` is the organisation's.
+
+    Raises UserError for a rule that cannot be read.
+    """
     return Rules(
         policy=policy,
         providers=frozenset(policy.providers) or None,

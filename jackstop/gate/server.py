@@ -23,8 +23,6 @@ BODY_STEP_BYTES = 256 * 1024
 """A body may take `body_timeout_s` for each piece of this size; what comes later than that is no honest client's."""
 RETIRE_S = 1.0
 """While the gate stops, a connection that is idle for so long is closed; its client is hardly about to use it."""
-FORGET_S = 2.0
-"""A connection that rests for so long keeps nothing of its last request."""
 SHORT_HEAD_BYTES = 8 * 1024
 """A head that is not complete by then may not grow where too many bytes of heads are kept already."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -56,7 +54,6 @@ class Connection(asyncio.Protocol):
         "_discarded",
         "_exchange",
         "_gate",
-        "_idle_until",
         "_paused",
         "_payer",
         "_peer",
@@ -71,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._gate = gate
         self._peer = peer
         self._transport: asyncio.Transport | None = None
-        self._reader = RequestReader(gate.limits)
+        self._reader = RequestReader(gate.limits, gate.heads)
         self._exchange: Exchange | None = None
         self._state = State.IDLE
         self._advancing = False
@@ -82,7 +79,6 @@ class Connection(asyncio.Protocol):
         self._discarded = 0
         self._body_step = 0
         self._payer = ""
-        self._idle_until = 0.0
         self.deadline = math.inf
 
     # -- what the transport calls -----------------------------------------------------------------------------------
@@ -96,7 +92,7 @@ class Connection(asyncio.Protocol):
             peer = transport.get_extra_info("peername")
             self._peer = of_peer(peer[0] if isinstance(peer, tuple) else "")
         gate.connections.add(self)
-        self.deadline = self._idle_until = gate.now() + gate.settings.gate.idle_timeout_s
+        self.deadline = gate.now() + gate.settings.gate.idle_timeout_s
         if len(gate.connections) > gate.settings.gate.max_connections:
             self._turn_away(Refused("overload", "the gate has too many connections; try again shortly", 503))
         elif gate.stopping:
@@ -191,7 +187,8 @@ class Connection(asyncio.Protocol):
             exchange.refuse(refused, keep=False)
             return True
         self._state = State.BODY
-        self._charge_as(0, 0)
+        if self._charged or self._charged_head:
+            self._charge_as(0, 0)
         self._payer = exchange.key_id
         self._body_step = 0
         self.deadline = gate.now() + gate.settings.gate.body_timeout_s
@@ -236,18 +233,17 @@ class Connection(asyncio.Protocol):
         assert peer is not None
         if not self._gate.trusted:
             return peer
-        source: Source | None = head.memo.get("source")
-        if source is None:
-            forwarded = [value for name, value in head.headers if name == b"x-forwarded-for"]
-            source = head.memo["source"] = behind(peer, self._gate.trusted, forwarded)
-        return source
+        return behind(peer, self._gate.trusted, [value for name, value in head.headers if name == b"x-forwarded-for"])
 
     def _charge(self) -> None:
         """Count what is buffered here among all that is: as a body once its sender is known, as a head before."""
+        buffered = self._reader.buffered
+        if not (buffered or self._charged or self._charged_head):
+            return
         if self._state is State.IDLE or self._state is State.HEAD:
-            self._charge_as(self._reader.buffered, 0)
+            self._charge_as(buffered, 0)
         elif self._state is not State.CLOSED:
-            self._charge_as(0, self._reader.buffered)
+            self._charge_as(0, buffered)
 
     def _charge_as(self, head: int, body: int) -> None:
         gate = self._gate
@@ -292,9 +288,8 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         self._state = State.IDLE
-        now = self._gate.now()
-        self._idle_until = now + (RETIRE_S if self._gate.stopping else self._gate.settings.gate.idle_timeout_s)
-        self.deadline = min(self._idle_until, now + FORGET_S)
+        gate = self._gate
+        self.deadline = gate.now() + (RETIRE_S if gate.stopping else gate.settings.gate.idle_timeout_s)
         self._resume()
 
     def _end(self, *, whole: bool) -> None:
@@ -302,7 +297,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         gate = self._gate
         self._charge_as(0, 0)
-        self._reader = RequestReader(gate.limits)
+        self._reader = RequestReader(gate.limits, gate.heads)
         if whole:
             self._state = State.CLOSED
             self.deadline = gate.now() + gate.settings.gate.write_timeout_s
@@ -355,10 +350,7 @@ class Connection(asyncio.Protocol):
         state = self._state
         if self._transport is None:
             return
-        if state is State.IDLE and self._gate.now() < self._idle_until:
-            self._reader.forget()
-            self.deadline = self._idle_until
-        elif state is State.IDLE:
+        if state is State.IDLE:
             self._end(whole=True)
         elif state is State.HEAD:
             self._turn_away(Refused("malformed", "the request's head did not come in time", 408))
@@ -370,5 +362,4 @@ class Connection(asyncio.Protocol):
     def retire(self) -> None:
         """The gate stops: an idle connection is closed soon, one in use after its answer."""
         if self._state is State.IDLE:
-            self._idle_until = min(self._idle_until, self._gate.now() + RETIRE_S)
-            self.deadline = min(self.deadline, self._idle_until)
+            self.deadline = min(self.deadline, self._gate.now() + RETIRE_S)

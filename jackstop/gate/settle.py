@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from jackstop.gate.meter.base import Ask, Outcome
 from jackstop.ledger import prices
@@ -11,7 +13,7 @@ Ending = Literal["unsent", "answered", "broken"]
 """`unsent`: not a byte went to the provider. `answered`: its response came whole. `broken`: neither."""
 
 
-class Charge(NamedTuple):
+class Charge(msgspec.Struct, frozen=True):
     """Nano-dollars and tokens to settle. `released`: the hold ends at zero. `estimated`: the hold stays charged."""
 
     nusd: int
@@ -21,7 +23,7 @@ class Charge(NamedTuple):
     price_known: bool | None = None
 
 
-class Held(NamedTuple):
+class Held(msgspec.Struct, frozen=True):
     """What was held."""
 
     nusd: int

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from jackstop.errors import UserError
+from jackstop.keys.format import masked
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = tuple[tuple[int, int, int], ...]
@@ -68,7 +69,7 @@ def net_of(address: Address) -> str:
 
 def _source(address: Address, raw: str, trust: Literal["peer", "forwarded", "proxy"]) -> Source:
     kind = "loopback" if address.is_loopback else "private" if address.is_private else ""
-    return Source(address, str(address), net_of(address), raw[:_RAW_CHARS], trust, kind)
+    return Source(address, str(address), net_of(address), masked(raw)[:_RAW_CHARS], trust, kind)
 
 
 def of_peer(host: str, *, by_proxy: bool = False) -> Source:

@@ -21,8 +21,11 @@ _CALENDAR = frozenset(
     monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri sat sun
     """.split()
 )
-_DIGITS = bytes.maketrans(b"0123456789", b"##########")
-_NUMBER = re.compile(rb"#[#.,:/_-]*")
+# Letters in lower case, every digit as #, and what stands between the parts of dates and numbers, or ends a word, as
+# space.
+_FOLDED = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;/_-!?", b"abcdefghijklmnopqrstuvwxyz##########         "
+)
 
 _FAMILIES = (
     ("openai/", "openai"),
@@ -86,9 +89,16 @@ def header_order(names: bytes) -> str:
 
 
 def masked(text: str) -> bytes:
-    """The start of a text without its dates, digits and spacing, in lower case."""
-    numbers = _NUMBER.sub(b"#", text[:_TEXT_CHARS].lower().encode("utf-8", "replace").translate(_DIGITS))
-    return b" ".join([b"#" if word.rstrip(b".,;:!?") in _CALENDAR else word for word in numbers.split()])
+    """The start of a text without its dates, numbers, punctuation and spacing, in lower case."""
+    words = text[:_TEXT_CHARS].encode("utf-8", "replace").translate(_FOLDED).split()
+    if not _CALENDAR.isdisjoint(words):
+        words = [b"#" if word in _CALENDAR else word for word in words]
+    found = b" ".join(words)
+    while b"##" in found:
+        found = found.replace(b"##", b"#")
+    while b"# #" in found:
+        found = found.replace(b"# #", b"#")
+    return found
 
 
 def fingerprint(key: bytes, text: str) -> str:

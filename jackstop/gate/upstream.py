@@ -6,6 +6,7 @@ import asyncio
 import errno
 import select
 import ssl
+import time
 from collections import defaultdict
 from typing import NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ IDLE_S = 30.0
 MAX_IDLE_PER_ORIGIN = 512
 WRITE_BYTES = 256 * 1024
 """How much of a body is handed to the transport at once."""
+_TURN_S = 0.002
+"""A connection used again within so short a time is not asked for news that the loop has yet to bring."""
 _RESEND_BYTES = 16 * 1024
 """A request so small goes out in one write on a connection at rest: if that write fails, nothing was sent."""
 
@@ -143,7 +146,8 @@ class Upstream(asyncio.Protocol):
         """Whether the provider has neither closed the idle connection nor said anything on it."""
         if self.transport is None or self.transport.is_closing() or self._poll is None:
             return False
-        return not self._poll.poll(0)
+        # The loop has told by now of what happened before its last turn.
+        return time.monotonic() - self.idle_since < _TURN_S or not self._poll.poll(0)
 
     # What the transport calls.
 
@@ -241,7 +245,7 @@ class Pool:
         if len(idle) >= MAX_IDLE_PER_ORIGIN:
             connection.close()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = time.monotonic()
         idle.append(connection)
 
     def forget(self, connection: Upstream) -> None:

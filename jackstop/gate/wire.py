@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import httptools
 import msgspec
@@ -20,6 +20,8 @@ from jackstop.gate.chunks import ChunkedBody
 
 MAX_TARGET_BYTES = 8_192
 """Request targets beyond this are no provider's path."""
+MAX_KEPT_HEADS = 4_096
+MAX_KEPT_HEAD_BYTES = 4_096
 _END = b"\r\n\r\n"
 _HEAD = re.compile(
     rb"(?P<method>[A-Z]{1,16}) (?P<target>[\x21-\x7e]+) HTTP/(?P<version>[0-9]\.[0-9])\r\n"
@@ -35,7 +37,7 @@ _DOTS = re.compile(rb"\.\.|/\.(?:/|\Z)")
 _HOST = re.compile(rb"[A-Za-z0-9.\-_\[\]:]+")
 _LENGTH_DIGITS = 18
 _LENGTH = re.compile(rb"[0-9]{1,%d}" % _LENGTH_DIGITS)
-_LENGTH_LINE = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})(?=\r\n)" % _LENGTH_DIGITS, re.IGNORECASE)
+_LENGTH_LINES = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect"})
 
 
@@ -51,7 +53,8 @@ class Head(msgspec.Struct):
     """A request's head, checked. Header names are in lower case; `first` holds the first value of each name.
 
     `headers` and `first` leave the length out, `names` are those of all headers in their order. `memo` is what
-    later phases derive from the head and the connection alone; requests that differ only in their length share it.
+    later phases derive from the head alone; requests that differ only in their length share it. `but_length` is
+    the head as it came without the digits of its length, empty where these stand in an unusual way.
     """
 
     method: str
@@ -67,6 +70,7 @@ class Head(msgspec.Struct):
     size: int
     names: bytes
     memo: dict[str, Any]
+    but_length: bytes = b""
 
     @property
     def has_body(self) -> bool:
@@ -78,12 +82,37 @@ def malformed(message: str, status: int = 400) -> Refused:
     return Refused("malformed", message, status=status)
 
 
-class _Last(NamedTuple):
-    """The head before on the same connection, and its bytes before and behind the digits of its length."""
+class Heads:
+    """Heads that were read within the last seconds, by their bytes without the digits of their length.
 
-    before: bytes
-    behind: bytes
-    head: Head
+    A client repeats itself: but for the length, the head of its next request is the same, on this connection or
+    another. `turn`, called at equal times, forgets what was not asked for since the call before; so a key in a
+    head rests here for no longer than two of these times.
+    """
+
+    __slots__ = ("_now", "_then")
+
+    def __init__(self) -> None:
+        self._now: dict[bytes, Head] = {}
+        self._then: dict[bytes, Head] = {}
+
+    def find(self, but_length: bytes) -> Head | None:
+        """The head that was read, to be copied and given its own length."""
+        found = self._now.get(but_length)
+        if found is None:
+            found = self._then.get(but_length)
+            if found is not None:
+                self.keep(found)
+        return found
+
+    def keep(self, head: Head) -> None:
+        """Remember a head, unless it is long or there are very many."""
+        if 0 < len(head.but_length) <= MAX_KEPT_HEAD_BYTES and len(self._now) < MAX_KEPT_HEADS:
+            self._now[head.but_length] = head
+
+    def turn(self) -> None:
+        """Some time has passed."""
+        self._then, self._now = self._now, {}
 
 
 class _HeadSink:
@@ -114,17 +143,17 @@ class RequestReader:
     A refusal is final: the connection has to be closed after the answer.
     """
 
-    __slots__ = ("_body", "_chunks", "_count", "_last", "_length", "_limits", "_pending", "_scanned")
+    __slots__ = ("_body", "_chunks", "_count", "_heads", "_length", "_limits", "_pending", "_scanned")
 
-    def __init__(self, limits: WireLimits) -> None:
+    def __init__(self, limits: WireLimits, heads: Heads) -> None:
         self._limits = limits
+        self._heads = heads
         self._pending: bytes | bytearray = b""
         self._scanned = 0
         self._body: list[bytes] = []
         self._count = 0
         self._length = 0
         self._chunks: ChunkedBody | None = None
-        self._last: _Last | None = None
 
     @property
     def buffered(self) -> int:
@@ -163,36 +192,30 @@ class RequestReader:
         raw = bytes(pending[:end])
         self._pending = bytes(pending[end:])
         self._scanned = 0
-        found = self._again(raw) or self._judge(raw)
+        found = self._judge(raw)
         if isinstance(found, Head):
             self._length = found.content_length or 0
             self._chunks = ChunkedBody(self._limits.body_bytes) if found.chunked else None
         return found
 
     def _judge(self, raw: bytes) -> Head | Refused:
-        found = read_head(raw, self._limits)
-        if isinstance(found, Head) and (length := _LENGTH_LINE.search(raw)) is not None:
-            self._last = _Last(raw[: length.start(1)], raw[length.end(1) :], found)
-        return found
-
-    def _again(self, raw: bytes) -> Head | None:
-        """The head before with another length, where that is all in which this one differs: SDKs repeat themselves."""
-        last = self._last
-        if last is None or not raw.startswith(last.before):
-            return None
-        start = len(last.before)
+        """Read a head, unless it was read before with another length."""
+        start = _length_at(raw)
+        if start < 0:
+            return read_head(raw, self._limits)
         end = raw.find(b"\r\n", start)
         digits = raw[start:end]
-        if not digits.isdigit() or len(digits) > _LENGTH_DIGITS or raw[end:] != last.behind:
-            return None
-        head = copy.copy(last.head)
-        head.content_length = int(digits)
-        head.size = len(raw)
-        return head
-
-    def forget(self) -> None:
-        """Let go of the head before: a connection that rests holds next to nothing."""
-        self._last = None
+        but_length = raw[:start] + raw[end:]
+        known = self._heads.find(but_length)
+        if known is not None and digits.isdigit() and len(digits) <= _LENGTH_DIGITS:
+            head = copy.copy(known)
+            head.content_length = int(digits)
+            head.size = len(raw)
+            return head
+        found = read_head(raw, self._limits)
+        if isinstance(found, Head):
+            found.but_length = but_length
+        return found
 
     def body(self) -> bytes | Refused | None:
         """The request's body once it is complete, empty where it has none; None while more has to come."""
@@ -228,6 +251,15 @@ class RequestReader:
         self._count = 0
         self._length = 0
         self._chunks = None
+
+
+def _length_at(raw: bytes) -> int:
+    """Where the digits of the length begin, as clients usually write it; -1 where they do not."""
+    for line in _LENGTH_LINES:
+        start = raw.find(line)
+        if start >= 0:
+            return start + len(line)
+    return -1
 
 
 def read_head(raw: bytes, limits: WireLimits) -> Head | Refused:

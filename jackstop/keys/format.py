@@ -14,13 +14,18 @@ clients that insist on it; it is not part of the key.
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import re
 import secrets
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from jackstop.secret import Secret
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIX = "jsk_"
@@ -32,6 +37,9 @@ PATTERN = r"(?:sk-)?jsk_1[0-9A-Za-z]{12}_[0-9A-Za-z]{33}"
 
 _WHOLE = re.compile(rb"(?:sk-)?(?P<key>(?P<body>jsk_1(?P<id>[0-9A-Za-z]{12})_[0-9A-Za-z]{27})(?P<sum>[0-9A-Za-z]{6}))")
 _LOOKS = re.compile(r"jsk_\w*", re.ASCII)
+_BLOCK_BYTES = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _SK = b"sk-"
 _SK_PREFIX = b"sk-jsk_"
 
@@ -64,7 +72,18 @@ def digest(pepper: bytes, presented: bytes) -> bytes:
     Takes any bytes, well-formed or not, and never raises: what is no key finds no match.
     """
     canonical = presented[len(_SK) :] if presented.startswith(_SK_PREFIX) else presented
-    return hmac.digest(pepper, canonical, "sha256")
+    begun = _begun(pepper)
+    inner, outer = begun[0].copy(), begun[1].copy()
+    inner.update(canonical)
+    outer.update(inner.digest())
+    return outer.digest()
+
+
+@lru_cache(maxsize=4)
+def _begun(pepper: bytes) -> tuple[Hash, Hash]:
+    """The two hashes of an HMAC (RFC 2104), fed with the pepper: the same for every key, on every request."""
+    block = (pepper if len(pepper) <= _BLOCK_BYTES else hashlib.sha256(pepper).digest()).ljust(_BLOCK_BYTES, b"\0")
+    return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 
 def checksum(body: bytes) -> bytes:

@@ -1,4 +1,7 @@
-"""What a key may do: the policy, and the limits along a request's path, as values."""
+"""What a key may do: the policy, and the limits along a request's path, as values.
+
+Rows go over control's socket as arrays, without the names of their fields: a new field comes last, with a default.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ LimitKind = Literal["usd", "tokens", "requests", "rate", "concurrency"]
 Window = Literal["hour", "day", "month", "life"]
 
 
-class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
+class Policy(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a key may do. An empty list allows everything of its kind.
 
     `models` are shell-style globs. `networks` are CIDR blocks. `hours` are UTC spans such as
@@ -34,7 +37,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: Mode | None = None
 
 
-class KeyRow(msgspec.Struct, frozen=True, omit_defaults=True, tag="key"):
+class KeyRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="key"):
     """A key as the gates know it. `digest` is HMAC-SHA256 of the whole key under the vault's key pepper.
 
     `retiring` are the digests of rotated keys with the microsecond until which each is still accepted.
@@ -55,7 +58,7 @@ class KeyRow(msgspec.Struct, frozen=True, omit_defaults=True, tag="key"):
     policy: Policy = Policy()
 
 
-class CredentialRow(msgspec.Struct, frozen=True, omit_defaults=True, tag="credential"):
+class CredentialRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="credential"):
     """A credential as the gates know it. `secret` is in clear only in memory and on control's socket."""
 
     name: str
@@ -70,7 +73,7 @@ class CredentialRow(msgspec.Struct, frozen=True, omit_defaults=True, tag="creden
         return f"CredentialRow(name={self.name!r}, provider={self.provider!r}, state={self.state!r})"
 
 
-class LimitRow(msgspec.Struct, frozen=True, omit_defaults=True, tag="limit"):
+class LimitRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="limit"):
     """One limit. `scope` is `org`, `team:N`, `owner:EMAIL`, `key:ID` or `credential:NAME`.
 
     `amount` is nano-dollars, tokens or requests per `window` for a budget; requests per `per_s` seconds
@@ -87,7 +90,7 @@ class LimitRow(msgspec.Struct, frozen=True, omit_defaults=True, tag="limit"):
     deleted: bool = False
 
 
-class GapRow(msgspec.Struct, frozen=True, omit_defaults=True, tag="gap"):
+class GapRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="gap"):
     """A provider, model and feature whose bound was once too low: held at the context window until mended."""
 
     provider: str

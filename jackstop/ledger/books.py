@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -13,19 +13,16 @@ from jackstop.clock import US_PER_S, Clock
 from jackstop.control.protocol import Granted, Message, Need, Recall, Returned
 from jackstop.errors import Refused
 from jackstop.events.schema import Event
-from jackstop.gate.journal import Flooded, Held, Journal, JournalFull, Leased, Position, Recorded
+from jackstop.gate.journal import Flooded, Held, Journal, JournalFull, Leased, Recorded
 from jackstop.ledger import windows
-from jackstop.ledger.slices import Budget, Gauge, Limit, Path, Slice
+from jackstop.ledger.slices import Budget, Gauge, Limit, Path, Slice, queues, shares
 from jackstop.ledger.waiting import Waiter, budget_refusal, gauge_refusal
 from jackstop.settings import Settings
 
 MAX_FLOOD_NETWORKS = 1024
 """Networks counted apart in one second; the rest share one count."""
-
-
 EXHAUSTED_QUIET_US = 20_000
 """How long the answer that a rate or concurrency is used up spares control the same question."""
-
 
 _NO_ROOM = Refused("journal", "the gate's journal has no room; try again shortly", retry_after_s=2)
 
@@ -51,7 +48,7 @@ class Hold:
         self.would_refuse: str | None = None
         self.parts: list[tuple[Slice, int]] = []
         self.gauges: list[Gauge] = []
-        self.position: Position
+        self.position: tuple[int, int]
         self.open = True
 
 
@@ -110,7 +107,9 @@ class Books:
             need = charge[budget.index]
             if not need:
                 continue
-            piece = budget.at(now)
+            piece = budget.current
+            if piece is None or not piece.window_us <= now < piece.end_us:
+                piece = budget.at(now)
             if piece.free < need or (piece.waiters and piece.waiters[0] is not waiter):
                 lacking.append(piece)
             parts.append((piece, need))
@@ -325,6 +324,11 @@ class Books:
         """Know a limit under its number."""
         self._limits[limit_id] = limit
 
+    def forget(self, limit_id: int) -> None:
+        """An idle limit's key is not in use any more: give back its share, and know it no more."""
+        self.retire(limit_id)
+        self._limits.pop(limit_id, None)
+
     def retire(self, limit_id: int) -> None:
         """A limit was deleted: give back what is free of it; its open holds end on it as they are."""
         limit = self._limits.get(limit_id)
@@ -334,13 +338,13 @@ class Books:
                     self._give_back(piece, piece.free)
                 piece.end_us = 0
         elif limit is not None:
-            self._send(Returned(limit_id, 0, 0, limit.share))
-            limit.share = 0
+            share, level = limit.part_with_all(self._clock.now_us())
+            self._send(Returned(limit_id, 0, 0, share, level=level))
 
     def connected(self, send: Sender) -> None:
         """Control is there: ask again for whatever waits."""
         self._send = send
-        for limit in self._queues():
+        for limit in queues(self._limits):
             limit.asking = False
             if limit.waiters:
                 self._ask(limit)
@@ -350,23 +354,12 @@ class Books:
 
     def shares(self) -> list[tuple[int, int]]:
         """Shares of rates and concurrency by limit, for the greeting to control."""
-        return [
-            (limit_id, limit.share)
-            for limit_id, limit in self._limits.items()
-            if not isinstance(limit, Budget) and limit.share
-        ]
+        return shares(self._limits)
 
     @property
     def end(self) -> tuple[int, int]:
         """What the journal has reached."""
         return self._journal.end
-
-    def _queues(self) -> Iterable[Slice | Gauge]:
-        for limit in list(self._limits.values()):
-            if isinstance(limit, Budget):
-                yield from list(limit.slices.values())
-            else:
-                yield limit
 
     def granted(self, message: Granted) -> None:
         """Take in what control gave, and serve who waits; refuse those for whom there is nothing more."""
@@ -456,13 +449,20 @@ class Books:
 
     def tend(self) -> None:
         """Once a second: measure use, ask ahead, open the next window's lease, return what is past or idle."""
+        for _ in self.tending():
+            pass
+
+    def tending(self, portion: int = 256) -> Iterator[None]:
+        """As `tend`, so many limits at a time; others may run in between."""
         now = self._clock.now_us()
         if self._floods and now // US_PER_S != self._flood_second:
             self._write_floods()
-        for limit in list(self._limits.values()):
+        for number, limit in enumerate(list(self._limits.values()), 1):
             if isinstance(limit, Budget):
                 for piece in list(limit.slices.values()):
                     self._tend_slice(limit, piece, now)
+            if not number % portion:
+                yield
 
     def _tend_slice(self, budget: Budget, piece: Slice, now: int) -> None:
         outage_us = self._settings.ledger.outage_window_s * US_PER_S

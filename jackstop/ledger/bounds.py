@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import lru_cache, reduce
 
 import msgspec
 
@@ -10,7 +10,7 @@ from jackstop.clock import US_PER_S
 from jackstop.errors import Refused
 from jackstop.gate.meter.base import Ask
 from jackstop.ledger import allowances
-from jackstop.ledger.prices import PriceList, Rates, dearer, dearest, price_list
+from jackstop.ledger.prices import PriceList, Rates, dearer, dearest, period, price_list
 from jackstop.ledger.tokenizer import exact_input
 from jackstop.settings import LedgerSettings, Settings
 
@@ -24,7 +24,7 @@ _PRICE_HORIZON_US = 3_600 * US_PER_S
 _PRICE_STEP_US = 1_800 * US_PER_S
 
 
-class Bound(msgspec.Struct, frozen=True):
+class Bound(msgspec.Struct, frozen=True, gc=False):
     """An upper bound: nano-dollars, tokens (input and output), whether the price is listed, and the window."""
 
     nusd: int
@@ -33,7 +33,7 @@ class Bound(msgspec.Struct, frozen=True):
     context_window: int
 
 
-class _Terms(msgspec.Struct, frozen=True):
+class _Terms(msgspec.Struct, frozen=True, gc=False):
     """The bound as a line in the output cap: micro-nano-dollars (nano-dollars times a million) and tokens."""
 
     fixed: int
@@ -44,36 +44,58 @@ class _Terms(msgspec.Struct, frozen=True):
     context_window: int
 
 
-def _lists(provider: str, ask: Ask, ts_us: int) -> list[PriceList]:
-    """Every price list by which this request may be billed."""
+@lru_cache(maxsize=8192)
+def _dearest_list(
+    provider: str, model: str, tier: str, speed: str, geo: str, cache_write: str, period_us: int
+) -> PriceList:
+    """The dearest of all price lists by which such a request may be billed.
+
+    Its rates above a threshold are the highest of every tier up to there, and its `input` is an `_input_rate`.
+    """
     # The provider may serve another tier than the one asked for, and reports `fast` as `priority`.
-    tiers = {ask.service_tier, "", "priority"} if ask.service_tier in _DEARER_TIERS else {ask.service_tier, ""}
+    tiers = {tier, "", "priority"} if tier in _DEARER_TIERS else {tier, ""}
     # Without `inference_geo` the workspace's default decides where a request runs, which may be the US.
-    may_be_us = provider == "anthropic" and not ask.model.startswith(allowances.CLAUDE_UNTIL_4_5)
-    geos = {"us"} if may_be_us and ask.inference_geo != "global" else {ask.inference_geo}
+    if provider == "anthropic" and geo != "global" and not model.startswith(allowances.CLAUDE_UNTIL_4_5):
+        geo = "us"
     horizon = _PRICE_HORIZON_US if provider == "deepseek" else 0
-    moments = range(ts_us, ts_us + horizon + 1, _PRICE_STEP_US)
-    return [
-        price_list(provider, ask.model, moment, tier=tier, speed=ask.speed, geo=geo)
-        for moment in moments
-        for tier in tiers
-        for geo in geos
+    lists = [
+        price_list(provider, model, moment, tier=each, speed=speed, geo=geo)
+        for moment in range(period_us, period_us + horizon + 1, _PRICE_STEP_US)
+        for each in tiers
     ]
+    steps = [step for listed in lists for step in listed.tiers]
+    found = []
+    for threshold in sorted({threshold for threshold, _ in steps}):
+        rates = reduce(dearer, (rates for start, rates in steps if start <= threshold))
+        found.append((threshold, msgspec.structs.replace(rates, input=_input_rate(provider, cache_write, rates))))
+    return PriceList(
+        tiers=tuple(found),
+        known=all(listed.known for listed in lists),
+        context_window=max(listed.context_window for listed in lists),
+    )
 
 
-def _input_rate(provider: str, ask: Ask, rates: Rates) -> int:
-    """The dearest way in which this request's input can be billed."""
+def _input_rate(provider: str, cache_write: str, rates: Rates) -> int:
+    """The dearest way in which input can be billed."""
     found = max(rates.input, rates.cache_read)
-    if ask.cache_write or provider in allowances.AUTOMATIC_CACHE:
+    if cache_write or provider in allowances.AUTOMATIC_CACHE:
         found = max(found, rates.cache_write)
-    if ask.cache_write == "long":
+    if cache_write == "long":
         found = max(found, rates.cache_write_long)
     return found
 
 
 def _terms(provider: str, ask: Ask, ts_us: int, gap: bool, exact: int | None) -> _Terms:
-    lists = _lists(provider, ask, ts_us)
-    window = max(listed.context_window for listed in lists)
+    listed = _dearest_list(
+        provider,
+        ask.model,
+        ask.service_tier,
+        ask.speed,
+        ask.inference_geo,
+        ask.cache_write,
+        period(provider, ts_us),
+    )
+    window = listed.context_window
     if gap:
         # The bound was once too low; perhaps because the window in the snapshot is.
         window = max(window, dearest(provider).context_window)
@@ -83,20 +105,17 @@ def _terms(provider: str, ask: Ask, ts_us: int, gap: bool, exact: int | None) ->
     if ask.has_output:
         once = window if ask.whole_context or gap or ask.unbounded else min(once, window)
     total_input = once * ask.inferences
-    rates = reduce(dearer, (tier for listed in lists for tier in listed.within(total_input)))
+    rates = listed.at(total_input)
     out = ask.n * ask.inferences if ask.has_output else 0
-    fixed = (
-        total_input * _input_rate(provider, ask, rates)
+    return _Terms(
+        fixed=total_input * rates.input
         + ask.extra_output * rates.output
         + ask.web_searches * rates.web_search
-        + ask.file_searches * rates.file_search
-    )
-    return _Terms(
-        fixed=fixed,
+        + ask.file_searches * rates.file_search,
         per_cap=out * rates.output,
         fixed_tokens=total_input + ask.extra_output,
         tokens_per_cap=out,
-        price_known=all(listed.known for listed in lists),
+        price_known=listed.known,
         context_window=window,
     )
 

@@ -5,8 +5,7 @@ Corrected here: DeepSeek's weekends, service tiers, fast mode, US-only inference
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,7 +46,7 @@ def times(rate: int, factor: tuple[int, int]) -> int:
     return -(-rate * factor[0] // factor[1])
 
 
-class Rates(msgspec.Struct, frozen=True):
+class Rates(msgspec.Struct, frozen=True, gc=False):
     """Nano-dollars per million tokens, or per million searches."""
 
     input: int
@@ -64,7 +63,7 @@ class Rates(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **{name: times(getattr(self, name), factor) for name in tokens})
 
 
-class PriceList(msgspec.Struct, frozen=True):
+class PriceList(msgspec.Struct, frozen=True, gc=False):
     """The rates of one model at one time. `tiers` are (threshold, rates): they apply to the whole request
     once its input is above the threshold, in tokens, and stand in ascending order, the first with -1.
     """
@@ -80,10 +79,6 @@ class PriceList(msgspec.Struct, frozen=True):
             if input_tokens > threshold:
                 found = rates
         return found
-
-    def within(self, input_tokens: int) -> Iterable[Rates]:
-        """The rates of every tier that a request with at most so much input can land in."""
-        return (rates for threshold, rates in self.tiers if threshold < input_tokens or threshold < 0)
 
 
 @lru_cache(maxsize=1)
@@ -242,10 +237,14 @@ def _resolve(provider: str, model: str, tier: str, speed: str, geo: str, moment:
     return PriceList(tiers=tuple(tiers), known=True, context_window=window)
 
 
+def period(provider: str, ts_us: int) -> int:
+    """When the prices began that hold at `ts_us`: its day, at DeepSeek its half hour. Others change by the day."""
+    return ts_us - ts_us % (_US_PER_SLOT if provider == "deepseek" else _US_PER_DAY)
+
+
 @lru_cache(maxsize=8192)
-def _listed(provider: str, model: str, tier: str, speed: str, geo: str, day: int, slot: int) -> PriceList:
-    moment = to_datetime(day * _US_PER_DAY) + timedelta(microseconds=slot * _US_PER_SLOT)
-    return _resolve(provider, model, tier, speed, geo, moment)
+def _listed(provider: str, model: str, tier: str, speed: str, geo: str, period_us: int) -> PriceList:
+    return _resolve(provider, model, tier, speed, geo, to_datetime(period_us))
 
 
 def price_list(provider: str, model: str, ts_us: int, *, tier: str = "", speed: str = "", geo: str = "") -> PriceList:
@@ -255,10 +254,7 @@ def price_list(provider: str, model: str, ts_us: int, *, tier: str = "", speed: 
     """
     if len(model) > _MAX_MODEL_CHARS:
         model = ""
-    day, rest = divmod(ts_us, _US_PER_DAY)
-    # Only DeepSeek's prices change within a day, always on a half hour.
-    slot = rest // _US_PER_SLOT if provider == "deepseek" else 0
-    return _listed(provider, model, tier, speed, geo, day, slot)
+    return _listed(provider, model, tier, speed, geo, period(provider, ts_us))
 
 
 def cost(provider: str, model: str, usage: Usage, ts_us: int, *, asked: str = "") -> Price:

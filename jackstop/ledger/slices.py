@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from jackstop.clock import US_PER_S
@@ -61,7 +61,7 @@ class Slice:
         self.taken = 0
         self.per_s = 0
         self.last_used_us = 0
-        self.waiters: deque[Waiter] = deque()
+        self.waiters: list[Waiter] = []
 
 
 class Budget:
@@ -74,6 +74,11 @@ class Budget:
         self.index = _CHARGE_INDEX[row.kind]
         self.slices: dict[int, Slice] = {}
         self.current: Slice | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is leased, held, asked for or waited for."""
+        return not self.slices
 
     def at(self, now_us: int) -> Slice:
         """The slice of the window that holds `now_us`; empty when nothing has been leased yet."""
@@ -108,7 +113,12 @@ class Rate:
         self.seen_us = 0
         self.asking = False
         self.exhausted_us = 0
-        self.waiters: deque[Waiter] = deque()
+        self.waiters: list[Waiter] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is asked for or waited for."""
+        return not self.asking and not self.waiters
 
     def refill(self, now_us: int) -> None:
         """Bring the bucket up to date; a clock that went back adds nothing."""
@@ -141,6 +151,13 @@ class Rate:
         self.exhausted_us = 0
         return share, level
 
+    def part_with_all(self, now_us: int) -> tuple[int, int]:
+        """The whole share and filling."""
+        self.refill(now_us)
+        share, level = self.share, self.level
+        self.share = self.level = 0
+        return share, level
+
 
 class Concurrency:
     """Permits for requests that run at the same time."""
@@ -153,7 +170,12 @@ class Concurrency:
         self.used = 0
         self.asking = False
         self.exhausted_us = 0
-        self.waiters: deque[Waiter] = deque()
+        self.waiters: list[Waiter] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether no permit is in use, asked for or waited for."""
+        return not self.used and not self.asking and not self.waiters
 
     def has(self, now_us: int) -> bool:  # noqa: ARG002 -- the same call as a Rate's
         return self.used < self.share
@@ -174,6 +196,11 @@ class Concurrency:
         self.share -= given
         return given, 0
 
+    def part_with_all(self, now_us: int) -> tuple[int, int]:  # noqa: ARG002 -- the same call as a Rate's
+        """Every permit; none is in use."""
+        share, self.share = self.share, 0
+        return share, 0
+
 
 Gauge = Rate | Concurrency
 Limit = Budget | Rate | Concurrency
@@ -186,6 +213,20 @@ def limit_of(row: LimitRow) -> Limit:
     if row.kind == "concurrency":
         return Concurrency(row)
     return Budget(row)
+
+
+def queues(limits: Mapping[int, Limit]) -> Iterator[Slice | Gauge]:
+    """Wherever requests may wait."""
+    for limit in list(limits.values()):
+        if isinstance(limit, Budget):
+            yield from list(limit.slices.values())
+        else:
+            yield limit
+
+
+def shares(limits: Mapping[int, Limit]) -> list[tuple[int, int]]:
+    """Shares of rates and concurrency, by limit."""
+    return [(number, limit.share) for number, limit in limits.items() if not isinstance(limit, Budget) and limit.share]
 
 
 class Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jackstop.gate.meter.anthropic_messages import MESSAGES
 from jackstop.gate.meter.free import COUNT_TOKENS
-from jackstop.providers.route import Route, Table
+from jackstop.providers.route import Table, metered, models
 
 NAME = "anthropic"
 BASE_URL = "https://api.anthropic.com"
@@ -45,35 +45,16 @@ BETAS = frozenset(
     ]
 )
 
-_MODELS = Route(
-    provider=NAME,
-    dialect="free",
-    meter=None,
-    endpoint="models",
-    action_class="list_models",
-    upstream_path="/v1/models",
-    error_dialect="anthropic",
-    has_body=False,
-)
+_MODELS = models(NAME, "/v1/models", "anthropic")
 
 TABLE = Table(
     NAME,
     BASE_URL,
-    {
-        ("POST", "/v1/messages"): Route(
-            NAME, MESSAGES.dialect, MESSAGES, "messages", "inference", "/v1/messages", "anthropic"
-        ),
-        ("POST", "/v1/messages/count_tokens"): Route(
-            NAME,
-            COUNT_TOKENS.dialect,
-            COUNT_TOKENS,
-            "count_tokens",
-            "inference",
-            "/v1/messages/count_tokens",
-            "anthropic",
-        ),
-        ("GET", "/v1/models"): _MODELS,
-    },
-    by_id={"/v1/models": _MODELS},
+    [
+        metered(NAME, MESSAGES, "messages", "/v1/messages", "anthropic"),
+        metered(NAME, COUNT_TOKENS, "count_tokens", "/v1/messages/count_tokens", "anthropic"),
+        _MODELS,
+    ],
+    by_id=_MODELS,
     unmetered=("/v1/agents", "/v1/complete", "/v1/files", "/v1/messages/batches", "/v1/sessions", "/v1/skills"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jackstop.gate.meter.deepseek import CHAT, MESSAGES
-from jackstop.providers.route import Route, Table
+from jackstop.providers.route import Table, metered, models
 
 NAME = "deepseek"
 BASE_URL = "https://api.deepseek.com"
@@ -12,32 +12,14 @@ _CHAT_PATHS = ("/chat/completions", "/v1/chat/completions", "/beta/chat/completi
 _MODEL_PATHS = ("/models", "/v1/models")
 
 
-def _models(path: str) -> Route:
-    return Route(
-        provider=NAME,
-        dialect="free",
-        meter=None,
-        endpoint="models",
-        action_class="list_models",
-        upstream_path=path,
-        has_body=False,
-    )
-
-
 TABLE = Table(
     NAME,
     BASE_URL,
-    {
-        **{
-            ("POST", path): Route(NAME, CHAT.dialect, CHAT, "chat.completions", "inference", path)
-            for path in _CHAT_PATHS
-        },
-        ("POST", "/anthropic/v1/messages"): Route(
-            NAME, MESSAGES.dialect, MESSAGES, "messages", "inference", "/anthropic/v1/messages", "anthropic"
-        ),
-        **{("GET", path): _models(path) for path in _MODEL_PATHS},
-    },
-    by_id={},
+    [
+        *(metered(NAME, CHAT, "chat.completions", path) for path in _CHAT_PATHS),
+        metered(NAME, MESSAGES, "messages", "/anthropic/v1/messages", "anthropic"),
+        *(models(NAME, path) for path in _MODEL_PATHS),
+    ],
     unmetered=(
         "/anthropic/v1/messages",
         "/beta/completions",

@@ -52,6 +52,7 @@ _NOT_FOR_CLIENTS = frozenset(
         b"strict-transport-security",
     }
 )
+_DROPPED = _HOP_BY_HOP | _NOT_FOR_CLIENTS
 
 
 def _known_flags(value: bytes, known: frozenset[bytes]) -> bytes:
@@ -83,9 +84,12 @@ def request_headers(route: Route, headers: Sequence[tuple[bytes, bytes]], secret
 
 
 def response_headers(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-    """The provider's headers that the client may see: all but hop-by-hop ones and what names the organisation."""
-    named = {
-        part.strip().lower() for name, value in headers if name.lower() == b"connection" for part in value.split(b",")
-    }
-    dropped = _HOP_BY_HOP | _NOT_FOR_CLIENTS | named
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
+    """The provider's headers that the client may see: all but hop-by-hop ones and what names the organisation.
+
+    `headers` are the provider's, names in lower case.
+    """
+    named = [value for name, value in headers if name == b"connection"]
+    if not named:
+        return [field for field in headers if field[0] not in _DROPPED]
+    dropped = _DROPPED.union(part.strip().lower() for value in named for part in value.split(b","))
+    return [field for field in headers if field[0] not in dropped]

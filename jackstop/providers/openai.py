@@ -6,40 +6,26 @@ from jackstop.gate.meter.free import MODERATIONS
 from jackstop.gate.meter.openai_chat import CHAT
 from jackstop.gate.meter.openai_embeddings import EMBEDDINGS
 from jackstop.gate.meter.openai_responses import RESPONSES
-from jackstop.providers.route import Route, Table
+from jackstop.providers.route import Table, metered, models
 
 NAME = "openai"
 BASE_URL = "https://api.openai.com"
 # `OpenAI-Beta` flags that change nothing a meter reads. Codex sends the one; the other two select API versions.
 BETAS = frozenset({b"responses=experimental", b"responses=v1"})
 
-_MODELS = Route(
-    provider=NAME,
-    dialect="free",
-    meter=None,
-    endpoint="models",
-    action_class="list_models",
-    upstream_path="/v1/models",
-    has_body=False,
-)
+_MODELS = models(NAME, "/v1/models")
 
 TABLE = Table(
     NAME,
     BASE_URL,
-    {
-        ("POST", "/v1/chat/completions"): Route(
-            NAME, CHAT.dialect, CHAT, "chat.completions", "inference", "/v1/chat/completions"
-        ),
-        ("POST", "/v1/responses"): Route(NAME, RESPONSES.dialect, RESPONSES, "responses", "inference", "/v1/responses"),
-        ("POST", "/v1/embeddings"): Route(
-            NAME, EMBEDDINGS.dialect, EMBEDDINGS, "embeddings", "inference", "/v1/embeddings"
-        ),
-        ("POST", "/v1/moderations"): Route(
-            NAME, MODERATIONS.dialect, MODERATIONS, "moderations", "inference", "/v1/moderations"
-        ),
-        ("GET", "/v1/models"): _MODELS,
-    },
-    by_id={"/v1/models": _MODELS},
+    [
+        metered(NAME, CHAT, "chat.completions", "/v1/chat/completions"),
+        metered(NAME, RESPONSES, "responses", "/v1/responses"),
+        metered(NAME, EMBEDDINGS, "embeddings", "/v1/embeddings"),
+        metered(NAME, MODERATIONS, "moderations", "/v1/moderations"),
+        _MODELS,
+    ],
+    by_id=_MODELS,
     unmetered=(
         "/v1/assistants",
         "/v1/audio",

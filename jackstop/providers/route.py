@@ -29,26 +29,36 @@ class Route(msgspec.Struct, frozen=True):
     credential: str = ""
 
 
+def metered(provider: str, meter: Meter, endpoint: str, path: str, error_dialect: ErrorDialect = "openai") -> Route:
+    """A route whose POST body a meter reads."""
+    return Route(provider, meter.dialect, meter, endpoint, "inference", path, error_dialect)
+
+
+def models(provider: str, path: str, error_dialect: ErrorDialect = "openai") -> Route:
+    """The list of models, which is free: a GET without a body."""
+    return Route(provider, "free", None, "models", "list_models", path, error_dialect, has_body=False)
+
+
 class Table:
     """The routes of one provider: exact ones, one resource by id, and what is known but has no meter.
 
-    `prefixes` are path starts of features that cost money and have no meter; every other path is refused as
-    unknown.
+    `by_id` is the route whose path also stands before an id. `unmetered` are path starts of features that cost
+    money and have no meter; every other path is refused as unknown.
     """
 
     def __init__(
         self,
         name: str,
         base_url: str,
-        routes: dict[tuple[str, str], Route],
+        routes: list[Route],
         *,
-        by_id: dict[str, Route],
+        by_id: Route | None = None,
         unmetered: tuple[str, ...],
     ) -> None:
         self.name = name
         self.base_url = base_url
-        self._routes = routes
-        self._by_id = by_id
+        self._routes = {("POST" if route.has_body else "GET", route.upstream_path): route for route in routes}
+        self._by_id = {by_id.upstream_path: by_id} if by_id is not None else {}
         self._unmetered = unmetered
 
     def route(self, method: str, path: str) -> Route | Refused:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, and_, case, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy import Row as DbRow
 
 from jackstop.keys.policy import CredentialRow, GapRow, KeyRow, LimitRow, Policy, Row
@@ -16,6 +32,8 @@ from jackstop.vault.credentials import unseal_credential
 from jackstop.vault.envelope import Vault
 
 BATCH_ROWS = 500
+_POLICIES = 4_096
+"""Different policies that are read once, however many keys have them."""
 
 
 class Feed:
@@ -32,27 +50,24 @@ class Feed:
         two calls rows may change again; they then come once more, later, so any split into transactions
         ends at the same state. Raises UserError when a credential cannot be unsealed.
         """
-        first = _next_seq(conn, seq)
-        if first is None:
+        last = conn.execute(_LAST, {"after": seq, "at_most": at_most}).scalar()
+        if last is None:
             return seq, []
-        # A number belongs to one row of one table, so this many numbers are at most this many rows.
-        last = first + at_most - 1
         found: list[tuple[int, Row]] = []
         for statement, make in (
-            (_keys(), key_row),
-            (select(tables.credentials), self._credential_row),
-            (limits_with_team_mode(), self._limit_row),
-            (select(tables.gaps), _gap_row),
+            (_KEYS, _key_row),
+            (_CREDENTIALS, self._credential_row),
+            (_LIMITS, self._limit_row),
+            (_GAPS, _gap_row),
         ):
-            numbers = statement.selected_columns.seq
-            found += [(row.seq, make(row)) for row in conn.execute(statement.where(numbers.between(first, last)))]
+            found += map(make, conn.execute(statement, {"after": seq, "last": last}).all())
         found.sort(key=lambda numbered: numbered[0])
-        return found[-1][0], [row for _, row in found]
+        return last, [row for _, row in found]
 
-    def _credential_row(self, row: DbRow[Any]) -> CredentialRow:
+    def _credential_row(self, row: DbRow[Any]) -> tuple[int, CredentialRow]:
         usable = row.state == "active"
         secret = unseal_credential(self._vault, row.name, row.provider, row.base_url, row.secret) if usable else None
-        return CredentialRow(
+        return row.seq, CredentialRow(
             name=row.name,
             provider=row.provider,
             base_url=row.base_url,
@@ -64,36 +79,13 @@ class Feed:
 
     def limit(self, conn: Connection, limit_id: int) -> LimitRow | None:
         """One limit by its number, None where there is none."""
-        row = conn.execute(limits_with_team_mode().where(tables.limits.c.id == limit_id)).one_or_none()
-        return None if row is None else self._limit_row(row)
+        row = conn.execute(_LIMIT, {"which": limit_id}).one_or_none()
+        return None if row is None else self._limit_row(row)[1]
 
-    def _limit_row(self, row: DbRow[Any]) -> LimitRow:
-        return LimitRow(
-            id=row.id,
-            scope=row.scope,
-            kind=row.kind,
-            amount=row.amount,
-            window=row.window,
-            per_s=row.per_s,
-            mode=limit_mode(row.mode, row.is_default, row.team_mode, self._mode),
-            deleted=row.deleted,
-        )
-
-
-def _next_seq(conn: Connection, seq: int) -> int | None:
-    """The number of the first change after `seq`."""
-    numbers = [table.c.seq for table in (tables.keys, tables.credentials, tables.limits, tables.gaps)]
-    firsts = [conn.execute(select(func.min(number)).where(number > seq)).scalar() for number in numbers]
-    return min((first for first in firsts if first is not None), default=None)
-
-
-def _keys() -> Select[Any]:
-    keys, people = tables.keys, tables.people
-    return select(keys, people.c.email).join(people, people.c.id == keys.c.owner_id)
-
-
-def _gap_row(row: DbRow[Any]) -> GapRow:
-    return GapRow(row.provider, row.model, row.feature, row.mended)
+    def _limit_row(self, row: Any) -> tuple[int, LimitRow]:
+        seq, limit_id, scope, kind, amount, window, per_s, mode, is_default, team_mode, deleted = row
+        mode = limit_mode(mode, is_default, team_mode, self._mode)
+        return seq, LimitRow(limit_id, scope, kind, amount, window, per_s, mode, deleted)
 
 
 def limits_with_team_mode() -> Select[Any]:
@@ -109,22 +101,86 @@ def limits_with_team_mode() -> Select[Any]:
     )
 
 
-def key_row(row: DbRow[Any]) -> KeyRow:
-    """A row of `keys` joined with its owner's `email`, as a value."""
-    return KeyRow(
-        id=row.id,
-        digest=row.digest,
-        owner=row.email,
-        team=row.team,
-        name=row.name,
-        state=row.state,
-        expires_us=row.expires_us,
-        canary=row.canary,
-        in_case=row.in_case,
-        throttle_per_min=row.throttle_per_min,
-        retiring=tuple((bytes.fromhex(digest), until_us) for digest, until_us in row.retiring),
-        policy=msgspec.convert(row.policy, Policy),
+# Built once, and their rows taken apart by position: there may be millions.
+_FED = (tables.keys, tables.credentials, tables.limits, tables.gaps)
+_FIRST_OF_EACH = union_all(
+    *(
+        select(
+            select(table.c.seq)
+            .where(table.c.seq > bindparam("after"))
+            .order_by(table.c.seq)
+            .limit(bindparam("at_most", type_=BigInteger))
+            .subquery()
+            .c.seq
+        )
+        for table in _FED
     )
+).subquery()
+_FIRST = select(_FIRST_OF_EACH.c.seq).order_by(_FIRST_OF_EACH.c.seq).limit(bindparam("at_most", type_=BigInteger))
+_LAST = select(func.max(_FIRST.subquery().c.seq))
+
+
+def _between(statement: Select[Any], table: Table) -> Select[Any]:
+    return statement.where(table.c.seq > bindparam("after"), table.c.seq <= bindparam("last"))
+
+
+_KEYS = _between(
+    select(
+        tables.keys.c.seq,
+        tables.keys.c.id,
+        tables.keys.c.digest,
+        tables.people.c.email,
+        tables.keys.c.team,
+        tables.keys.c.name,
+        tables.keys.c.state,
+        tables.keys.c.expires_us,
+        tables.keys.c.canary,
+        tables.keys.c.in_case,
+        tables.keys.c.throttle_per_min,
+        cast(tables.keys.c.retiring, Text),
+        cast(tables.keys.c.policy, Text),
+    ).join(tables.people, tables.people.c.id == tables.keys.c.owner_id),
+    tables.keys,
+)
+_LIMIT_ROWS = limits_with_team_mode().with_only_columns(
+    tables.limits.c.seq,
+    tables.limits.c.id,
+    tables.limits.c.scope,
+    tables.limits.c.kind,
+    tables.limits.c.amount,
+    tables.limits.c.window,
+    tables.limits.c.per_s,
+    tables.limits.c.mode,
+    tables.limits.c.is_default,
+    tables.teams.c.mode,
+    tables.limits.c.deleted,
+)
+_LIMITS = _between(_LIMIT_ROWS, tables.limits)
+_LIMIT = _LIMIT_ROWS.where(tables.limits.c.id == bindparam("which"))
+_CREDENTIALS = _between(select(tables.credentials), tables.credentials)
+_GAPS = _between(select(tables.gaps), tables.gaps)
+
+
+_digests = msgspec.json.Decoder(list[tuple[str, int]])
+
+
+def _key_row(row: Any) -> tuple[int, KeyRow]:
+    seq, key_id, digest, owner, team, name, state, expires_us, canary, in_case, per_min, retiring, policy = row
+    retired, allowed = _retiring(retiring), _policy(policy)
+    return seq, KeyRow(key_id, digest, owner, team, name, state, expires_us, canary, in_case, per_min, retired, allowed)
+
+
+def _retiring(text: str) -> tuple[tuple[bytes, int], ...]:
+    return tuple([(bytes.fromhex(digest), until_us) for digest, until_us in _digests.decode(text)])
+
+
+@lru_cache(maxsize=_POLICIES)
+def _policy(text: str) -> Policy:
+    return msgspec.json.decode(text, type=Policy)
+
+
+def _gap_row(row: DbRow[Any]) -> tuple[int, GapRow]:
+    return row.seq, GapRow(row.provider, row.model, row.feature, row.mended)
 
 
 def limit_mode(own: Mode | None, is_default: bool, team: Mode | None, installation: Mode) -> Mode:

@@ -51,10 +51,15 @@ class Keeper:
 
     def _keep(self, segment):
         to = self.kept / segment.parent.name / segment.name
-        if not to.exists():
+        with suppress(FileNotFoundError, FileExistsError):
+            if to.exists() and to.samefile(segment):
+                return
+            # There is none yet, or one that found no room on a full disk and was made anew.
             to.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError, FileExistsError):
-                to.hardlink_to(segment)
+            new = to.with_suffix(f".{threading.get_ident()}")
+            new.hardlink_to(segment)
+            new.replace(to)
+            new.unlink(missing_ok=True)
 
     def close(self):
         self._stop.set()

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from jackstop.errors import Refused
+from jackstop.events.schema import Event
 from jackstop.gate import answer as answer_module
 from jackstop.gate.admission import Admitted, Opening, admit, open_request
 from jackstop.gate.answer import Answer
@@ -21,13 +22,13 @@ from jackstop.gate.document import read_document
 from jackstop.gate.entry import Entry
 from jackstop.gate.forward import origin, request
 from jackstop.gate.identify import Presented, presented
-from jackstop.gate.record import add_ask, add_key, add_opening, add_outcome
+from jackstop.gate.record import add_ask, add_opening, add_outcome, begin
 from jackstop.gate.refusals import answer
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.reply import ReplyBroken, ReplyReader
 from jackstop.gate.settle import Held, charge
 from jackstop.gate.source import behind, compile_networks, of_peer
-from jackstop.gate.wire import Head, RequestReader, WireLimits
+from jackstop.gate.wire import Head, Heads, RequestReader, WireLimits
 from jackstop.keys.policy import CredentialRow, KeyRow, Policy
 from jackstop.ledger import bounds
 from jackstop.providers import error_dialect
@@ -202,7 +203,7 @@ def drawn_request(rng: random.Random) -> bytes:
 
 def read(rng: random.Random, raw: bytes) -> tuple[Head, bytes] | Refused | None:
     """Through accept, in pieces of any size."""
-    reader = RequestReader(LIMITS)
+    reader = RequestReader(LIMITS, Heads())
     head: Head | None = None
     at = 0
     while at < len(raw):
@@ -239,8 +240,7 @@ def one_request(rng: random.Random) -> str:
         of_peer("127.0.0.1"), TRUSTED, [value for name, value in head.headers if name == b"x-forwarded-for"]
     )
     entry = KeyEntry(KeyRow("k", b"d", "o", "t", "n", policy=rng.choice(POLICIES)))
-    book = Entry(NoBooks(), head, source, NOW_US, "g")  # type: ignore[arg-type]
-    add_key(book.event, entry, key.method)
+    book = Entry(NoBooks(), begin(head, source, entry, key.method, NOW_US, "g"))  # type: ignore[arg-type]
     opening = open_request(head, entry, source, NOW_US, Known(), SETTINGS)
     admitted = admit(opening, body, SETTINGS) if isinstance(opening, Opening) else opening
     if isinstance(admitted, Refused):
@@ -308,7 +308,7 @@ def one_reply(rng: random.Random, admitted: Admitted) -> None:
     if reply.status >= 400:
         assert SECRET not in shown
     outcome = reply.outcome()
-    event = Entry(NoBooks(), EMPTY, of_peer("127.0.0.1"), NOW_US, "g").event  # type: ignore[arg-type]
+    event = Event()
     add_outcome(event, outcome)
     ending = "answered" if reader.complete else "broken"
     due = charge(
@@ -324,17 +324,6 @@ def one_reply(rng: random.Random, admitted: Admitted) -> None:
     assert due.nusd >= 0
     if not reader.complete and outcome.usage is None:
         assert due.nusd == 1000
-
-
-def _empty() -> Head:
-    reader = RequestReader(LIMITS)
-    reader.feed(b"GET / HTTP/1.1\r\nHost: g\r\n\r\n")
-    head = reader.head()
-    assert isinstance(head, Head)
-    return head
-
-
-EMPTY = _empty()
 
 
 def _fail(what: str, error: BaseException) -> None:

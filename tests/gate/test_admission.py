@@ -12,7 +12,7 @@ from jackstop.errors import Refused, UserError
 from jackstop.gate.admission import Admitted, Opening, admit, open_request
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.source import of_peer
-from jackstop.gate.wire import Head, RequestReader, WireLimits
+from jackstop.gate.wire import Head, Heads, RequestReader, WireLimits
 from jackstop.keys.hours import in_hours, parse_hours
 from jackstop.keys.policy import CredentialRow, KeyRow, Policy
 from jackstop.settings import LedgerSettings, Settings
@@ -41,7 +41,7 @@ def entry(policy: Policy | None = None, **row: Any) -> KeyEntry:
 
 
 def head(*headers: str, path: str = CHAT_PATH, method: str = "POST", plain: bool = False) -> Head:
-    reader = RequestReader(WireLimits())
+    reader = RequestReader(WireLimits(), Heads())
     lines = [f"{method} {path} HTTP/1.1", "Host: g"]
     if not plain:
         lines += ["Content-Type: application/json", "Content-Length: 2"]

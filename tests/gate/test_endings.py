@@ -406,7 +406,7 @@ async def test_whatever_fails_the_client_is_answered_and_the_hold_ends(
 async def test_a_stream_that_cannot_be_read_passes_and_keeps_the_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jackstop.gate.meter.openai_chat._ChatStream.feed", fails)
+    monkeypatch.setattr("jackstop.gate.meter.sse.EventStream.feed", fails)
     async with running(tmp_path) as rig:
         rig.provider.handle = streaming(chat_events())
         answered = await rig.chat(rig.key(), STREAM)

@@ -6,11 +6,11 @@ import pytest
 
 from jackstop.errors import Refused
 from jackstop.gate.identify import Presented, presented
-from jackstop.gate.wire import Head, RequestReader, WireLimits
+from jackstop.gate.wire import Head, Heads, RequestReader, WireLimits
 
 
 def head(*headers: str, query: str = "") -> Head:
-    reader = RequestReader(WireLimits())
+    reader = RequestReader(WireLimits(), Heads())
     lines = [f"GET /openai/v1/models{query} HTTP/1.1", "Host: gate.test", *headers]
     reader.feed("\r\n".join(lines).encode() + b"\r\n\r\n")
     found = reader.head()

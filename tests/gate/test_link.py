@@ -186,12 +186,40 @@ async def test_nonsense_from_control_is_no_reason_to_give_up(home):
         assert isinstance(await control.accept(), Hello)
 
 
+async def test_others_are_served_between_the_rows_of_a_long_snapshot(home, monkeypatch):
+    async with linked(home) as (control, gate):
+        await control.accept()
+        turns, seen = 0, []
+        apply = gate.registry.apply
+
+        def applied(rows, seq, *, more):
+            seen.append(turns)
+            apply(rows, seq, more=more)
+
+        monkeypatch.setattr(gate.registry, "apply", applied)
+        control.say(WELCOME, *(Changes(number, [BUDGET], more=True) for number in range(1, 100)), Changes(100, []))
+        while gate.registry.seq < 100:
+            turns += 1
+            await asyncio.sleep(0)
+        assert len(set(seen)) == 100
+
+
+async def test_others_are_served_while_many_limits_are_tended(home):
+    async with linked(home) as (control, gate):
+        await control.accept()
+        limits = [LimitRow(number, "org", "usd", 1_000, "life") for number in range(1, 2_001)]
+        control.say(WELCOME, Changes(1, limits))
+        await until(lambda: gate.registry.seq == 1)
+        assert len(list(gate.books.tending())) == 2_000 // 256
+        assert len(list(gate.books.tending(portion=1))) == 2_000
+
+
 async def test_upkeep_goes_on_after_it_failed(home, monkeypatch):
     async with linked(home) as (_control, gate):
         calls = []
         monkeypatch.setattr("jackstop.gate.link._TICK_S", 0.01)
         monkeypatch.setattr("jackstop.gate.link._TEND_S", 0.01)
-        monkeypatch.setattr(gate.books, "tend", lambda: calls.append(1) or 1 // 0)
+        monkeypatch.setattr(gate.books, "tending", lambda: calls.append(1) or 1 // 0)
         await until(lambda: len(calls) > 2)
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jackstop.errors import Refused
-from jackstop.gate.wire import Head, RequestReader, WireLimits
+from jackstop.gate.wire import MAX_KEPT_HEAD_BYTES, MAX_KEPT_HEADS, Head, Heads, RequestReader, WireLimits
 
 LIMITS = WireLimits(head_bytes=1024, headers=20, body_bytes=1000)
 HOST = "Host: gate.test\r\n"
 
 
 def head_of(raw: bytes) -> Head | Refused | None:
-    reader = RequestReader(LIMITS)
+    reader = RequestReader(LIMITS, Heads())
     reader.feed(raw)
     return reader.head()
 
 
 def whole(raw: bytes, *, pieces: int = 1) -> tuple[Head | Refused | None, bytes | Refused | None, RequestReader]:
     """Feed a request in pieces of this size or in one."""
-    reader = RequestReader(LIMITS)
+    reader = RequestReader(LIMITS, Heads())
     size = len(raw) if pieces == 1 else pieces
     head: Head | Refused | None = None
     body: bytes | Refused | None = None
@@ -210,14 +212,33 @@ def test_hostile_bodies_are_refused(raw: str, reason: str, pieces: int) -> None:
     assert body.reason == reason
 
 
+HEAD: dict[str, Any] = {
+    "method": "POST",
+    "path": "/",
+    "query": b"",
+    "version": "1.1",
+    "headers": [],
+    "first": {},
+    "content_length": 1,
+    "chunked": False,
+    "keep_alive": True,
+    "expects_continue": False,
+    "size": 1,
+    "names": b"",
+    "memo": {},
+}
+
+
 def reread(*raws: bytes) -> list[Head | Refused | None]:
-    """The heads of requests that follow one another on one connection."""
-    reader = RequestReader(LIMITS)
+    """The heads of requests that follow one another on one connection, all with a known key."""
+    kept = Heads()
+    reader = RequestReader(LIMITS, kept)
     heads = []
     for raw in raws:
         reader.feed(raw)
         heads.append(reader.head())
         if isinstance(heads[-1], Head):
+            kept.keep(heads[-1])
             assert isinstance(reader.body(), bytes)
             reader.next()
     return heads
@@ -236,6 +257,36 @@ def test_requests_that_differ_only_in_their_length_share_what_is_derived_from_th
     assert one.memo is not three.memo
     assert four.first[b"x"] == b"y"
     assert two.size == one.size + 2
+
+
+def test_a_head_is_forgotten_unless_it_is_seen_again() -> None:
+    kept = Heads()
+
+    def read() -> Head:
+        reader = RequestReader(LIMITS, kept)
+        reader.feed(with_length("5"))
+        head = reader.head()
+        assert isinstance(head, Head)
+        return head
+
+    first = read()
+    assert read().memo is not first.memo, "only what was kept is known again"
+    kept.keep(first)
+    for _ in range(4):
+        assert read().memo is first.memo
+        kept.turn()
+    kept.turn()
+    assert read().memo is not first.memo
+
+
+def test_long_heads_and_too_many_of_them_are_not_remembered() -> None:
+    kept = Heads()
+    for number in range(MAX_KEPT_HEADS + 1):
+        kept.keep(Head(**{**HEAD, "but_length": b"%d" % number}))
+    kept.keep(Head(**{**HEAD, "but_length": b"x" * (MAX_KEPT_HEAD_BYTES + 1)}))
+    assert kept.find(b"0") is not None
+    assert kept.find(b"%d" % MAX_KEPT_HEADS) is None
+    assert kept.find(b"x" * (MAX_KEPT_HEAD_BYTES + 1)) is None
 
 
 @pytest.mark.parametrize(
@@ -268,7 +319,7 @@ def test_slivers_are_refused() -> None:
 def test_any_bytes_are_a_request_or_a_refusal_however_they_are_cut(raw: bytes, size: int) -> None:
     heads = []
     for pieces in (len(raw) or 1, size):
-        reader = RequestReader(LIMITS)
+        reader = RequestReader(LIMITS, Heads())
         head = None
         for start in range(0, len(raw), pieces):
             reader.feed(raw[start : start + pieces])
@@ -285,7 +336,7 @@ def test_pipelined_requests_come_out_one_by_one(bodies: list[bytes], size: int, 
             raw += CHUNKED.encode() + (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
         else:
             raw += f"POST / HTTP/1.1\r\n{HOST}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    reader = RequestReader(LIMITS)
+    reader = RequestReader(LIMITS, Heads())
     found: list[bytes] = []
     head = None
     for start in range(0, len(raw), size):

@@ -125,7 +125,7 @@ async def test_a_dead_gate_books_what_ended_and_charges_what_was_open(store, tmp
         with store.begin() as conn:
             (row,) = conn.execute(select(open_holds)).all()
         assert (row.state, row.nusd, row.charges[0]["amount"]) == ("open", 200, 200)
-        assert row.id.endswith(f"-{still_open.position.segment}-{still_open.position.offset}")
+        assert row.id.endswith("-{}-{}".format(*still_open.position))
 
 
 async def test_a_journal_cut_short_charges_the_whole_lease(store, tmp_path):

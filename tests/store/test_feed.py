@@ -66,6 +66,20 @@ def test_any_batch_size_gives_the_same(bench: Bench, at_most: int) -> None:
     assert read(bench)[1][-1] == GapRow("openai", "m", "f")
 
 
+def test_batches_are_full_however_far_apart_the_numbers_are(bench: Bench) -> None:
+    keys = [bench.issue()["id"] for _ in range(3)]
+    for key_id in keys:
+        for _ in range(10):
+            bench.run("key rotate", id=key_id)
+    sizes: list[int] = []
+    since = 0
+    while not sizes or sizes[-1]:
+        with bench.store.begin() as conn:
+            since, rows = feed(bench).rows_since(conn, since, 4)
+        sizes.append(len(rows))
+    assert sizes == [4, 2, 0]
+
+
 @given(st.lists(st.integers(0, 4), max_size=12), st.integers(1, 4))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whoever_follows_ends_at_the_state_that_is_there(bench: Bench, acts: list[int], at_most: int) -> None:

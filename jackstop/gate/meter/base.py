@@ -10,8 +10,10 @@ import msgspec
 from jackstop.errors import Refused
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, gc=False):
     """What a request asks for and can cause, read from its body before it is forwarded.
+
+    A meter fills it in while it reads the body; once it is answered, nobody changes it.
 
     `input_bound` is an upper bound in tokens on the input of one inference that the body itself carries.
     `whole_context` says that input also comes from elsewhere (a stored response, a file, a fetched page),
@@ -19,10 +21,12 @@ class Ask(msgspec.Struct, frozen=True):
     without one. `inferences` is how many inferences the request can cause. `unbounded` names what the
     request leaves without any bound. `unmetered` names what it asks for and no response reports. `probe` names
     the key-checker signature that the body matches. `allowance` is the part of `input_bound` that no text
-    carries (message and tool overhead, media), which an exact count of the texts has to add.
+    carries (message and tool overhead, media), which an exact count of the texts has to add. `document` is the
+    parsed body, by which `rewrite` knows which members are there.
     """
 
     model: str
+    document: Mapping[str, Any] = {}
     stream: bool = False
     input_bound: int = 0
     whole_context: bool = False
@@ -45,13 +49,14 @@ class Ask(msgspec.Struct, frozen=True):
     feature: str = ""
     messages_n: int = 0
     tools_n: int = 0
+    images_n: int = 0
     end_user: str = ""
     system_text: str = ""
     tools_text: str = ""
     first_text: str = ""
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     """What the provider reports to have used. Token counts are disjoint, as in the event schema.
 
     `cache_write_1h_tokens` are those written to the longer-lived cache: 1 h at Anthropic, 12 h at OpenAI.
@@ -78,11 +83,10 @@ class Usage(msgspec.Struct):
         return self.total_input + self.output_tokens
 
 
-class Outcome(msgspec.Struct):
+class Outcome(msgspec.Struct, gc=False):
     """What a response said of itself. `usage` is None as long as the provider has reported none.
 
-    Usage is final once `complete` is set; before that it is what a stream reported so far. `output_bytes`
-    counts the UTF-8 bytes of generated text that a stream has shown.
+    Usage is final once `complete` is set; before that it is what a stream reported so far.
     """
 
     usage: Usage | None = None
@@ -91,7 +95,6 @@ class Outcome(msgspec.Struct):
     request_id: str = ""
     error_code: str = ""
     complete: bool = False
-    output_bytes: int = 0
 
 
 class StreamMeter(Protocol):

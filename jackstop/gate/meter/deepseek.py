@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from jackstop.gate.meter.anthropic_messages import MessagesMeter
-from jackstop.gate.meter.openai_chat import KNOWN_DEEPSEEK, ChatMeter
+from jackstop.gate.meter.openai_chat import MEMBERS_DEEPSEEK, ChatMeter
 
-CHAT = ChatMeter("deepseek", ("max_tokens",), KNOWN_DEEPSEEK)
+CHAT = ChatMeter("deepseek", ("max_tokens",), MEMBERS_DEEPSEEK)
 MESSAGES = MessagesMeter("deepseek")

@@ -1,31 +1,63 @@
-"""Reads the known members of a request body, strictly by type."""
+"""Reads the members of a request body, strictly by type, each as its dialect's table of members says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
 
 import msgspec
 
 from jackstop.errors import Refused
+from jackstop.gate.meter.base import Ask
 
-_RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Far above any provider's limits; keeps sums and journal columns within 64 bits.
 _MAX_COUNT = 10**12
 _MAX_MODEL_CHARS = 256
+_TOO_DEEP = Refused("malformed", "the body is nested too deep", status=400)
+_encode = msgspec.json.Encoder().encode
+
+Body = Mapping[str, Any]
+Members = Mapping[str, Callable[[Ask, Body], None] | None]
+"""Every member of a dialect's requests that has been read up on, and what reads it into an Ask. None: the member costs
+nothing beyond the tokens it carries, or the meter reads it itself."""
+_Meter = TypeVar("_Meter")
 
 
 class Malformed(Exception):
-    """A known member has a wrong type or value. Turned into `Refused` where the meter answers."""
-
-    def refused(self) -> Refused:
-        return Refused("malformed", str(self), status=400)
+    """A known member has a wrong type or value. `answers_refused` makes it what the meter answers."""
 
 
-TOO_DEEP = Refused("malformed", "the body is nested too deep", status=400)
+def answers_refused(ask: Callable[[_Meter, Body, int], Ask]) -> Callable[[_Meter, Body, int], Ask | Refused]:
+    """Wrap a meter's `ask`: what cannot be read is Refused with `malformed`."""
+
+    @wraps(ask)
+    def answer(meter: _Meter, body: Body, size: int) -> Ask | Refused:
+        try:
+            return ask(meter, body, size)
+        except Malformed as error:
+            return Refused("malformed", str(error), status=400)
+        except RecursionError:
+            return _TOO_DEEP
+
+    return answer
 
 
-def text(body: Mapping[str, Any], name: str) -> str:
+def read(ask: Ask, body: Body, members: Members) -> None:
+    """Read every member as `members` says. One that nobody here has read up on leaves the request unbounded."""
+    for name, value in body.items():
+        if value is None:
+            continue
+        try:
+            reader = members[name]
+        except KeyError:
+            ask.unbounded = ask.unbounded or f"the member `{name[:64]}`, which this version does not know"
+            continue
+        if reader is not None:
+            reader(ask, body)
+
+
+def text(body: Body, name: str) -> str:
     """A string member, "" where it is absent or null. Raises Malformed for another type."""
     value = body.get(name)
     if value is None:
@@ -35,7 +67,7 @@ def text(body: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def model(body: Mapping[str, Any]) -> str:
+def model(body: Body) -> str:
     """The model. Raises Malformed where there is none."""
     found = text(body, "model")
     if not found:
@@ -45,7 +77,7 @@ def model(body: Mapping[str, Any]) -> str:
     return found
 
 
-def flag(body: Mapping[str, Any], name: str) -> bool:
+def flag(body: Body, name: str) -> bool:
     """A boolean member, False where it is absent or null. Raises Malformed for another type."""
     value = body.get(name)
     if value is None:
@@ -55,7 +87,7 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def whole_number(body: Mapping[str, Any], name: str) -> int | None:
+def whole_number(body: Body, name: str) -> int | None:
     """An integer member of either sign, None where it is absent or null. Raises Malformed for another type."""
     value = body.get(name)
     if value is None:
@@ -65,7 +97,7 @@ def whole_number(body: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def count(body: Mapping[str, Any], name: str, most: int) -> int | None:
+def count(body: Body, name: str, most: int) -> int | None:
     """An integer member from 1 to `most`, None where it is absent or null. Raises Malformed otherwise."""
     value = whole_number(body, name)
     if value is not None and not 1 <= value <= most:
@@ -73,7 +105,7 @@ def count(body: Mapping[str, Any], name: str, most: int) -> int | None:
     return value
 
 
-def items(body: Mapping[str, Any], name: str) -> list[Any]:
+def items(body: Body, name: str) -> list[Any]:
     """An array member, empty where it is absent or null. Raises Malformed for another type."""
     value = body.get(name)
     if value is None:
@@ -83,7 +115,23 @@ def items(body: Mapping[str, Any], name: str) -> list[Any]:
     return value
 
 
-def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+def objects(body: Body, name: str) -> list[dict[str, Any]]:
+    """An array of objects, empty where it is absent or null. Raises Malformed for another type."""
+    found = items(body, name)
+    for entry in found:
+        if not isinstance(entry, dict):
+            raise Malformed(f"every entry of `{name}` has to be an object")
+    return found
+
+
+def messages(body: Body) -> list[dict[str, Any]]:
+    """The messages of a chat. Raises Malformed where there is no such member, or another type."""
+    if "messages" not in body:
+        raise Malformed("`messages` is required")
+    return objects(body, "messages")
+
+
+def mapping(body: Body, name: str) -> dict[str, Any] | None:
     """An object member, None where it is absent or null. Raises Malformed for another type."""
     value = body.get(name)
     if value is None:
@@ -93,60 +141,11 @@ def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return value
 
 
-def unknown(body: Mapping[str, Any], known: frozenset[str]) -> str:
-    """What a request that sets members nobody here has read leaves without bound, "" where it sets none."""
-    for name, value in body.items():
-        if name not in known and value is not None:
-            return f"the member `{name[:64]}`, which this version does not know"
-    return ""
+def stream(ask: Ask, body: Body) -> None:
+    """Whether the answer is to come as a stream."""
+    ask.stream = flag(body, "stream")
 
 
 def as_text(value: Any) -> str:
     """A part of the body as compact JSON, for a fingerprint or a count; "" for None."""
-    return "" if value is None else msgspec.json.encode(value).decode()
-
-
-class Rewriting:
-    """A body whose top-level members are about to be set. Raises msgspec.DecodeError for what is no JSON object."""
-
-    __slots__ = ("_body", "_fresh", "_members", "_raw")
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._raw = _RAW_MEMBERS.decode(body)
-        self._fresh: dict[str, Any] = {}
-        self._members: dict[str, Any] = {}
-
-    def get(self, name: str) -> Any:
-        """A member's value, None where it is absent or null."""
-        raw = self._raw.get(name)
-        return None if raw is None else msgspec.json.decode(raw)
-
-    def set(self, name: str, value: Any) -> None:
-        """Put a member in the place of the one of this name, or at the front."""
-        (self._members if name in self._raw else self._fresh)[name] = value
-
-    def cap(self, names: tuple[str, ...], cap: int) -> None:
-        """Lower every cap among `names` that is above `cap`; without any, set the first.
-
-        A cap of zero or less stays: the provider refuses it, or means by it what the client does.
-        """
-        used = [(name, value) for name in names if (value := self.get(name)) is not None]
-        for name, value in used:
-            if value > cap:
-                self.set(name, cap)
-        if not used:
-            self.set(names[0], cap)
-
-    def done(self) -> bytes:
-        """The body: the same object where nothing was set, every other byte as it was where nothing was replaced."""
-        body = self._body
-        if self._members:
-            body = msgspec.json.encode({**self._raw, **self._members})
-        if not self._fresh:
-            return body
-        start = body.index(b"{") + 1
-        inserted = b",".join(
-            b"%b:%b" % (msgspec.json.encode(name), msgspec.json.encode(value)) for name, value in self._fresh.items()
-        )
-        return b"%b%b%b%b" % (body[:start], inserted, b"," if self._raw else b"", body[start:])
+    return "" if value is None else _encode(value).decode()

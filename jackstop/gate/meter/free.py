@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from jackstop.errors import Refused
 from jackstop.gate.meter import fields
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter, Usage
-from jackstop.gate.meter.fields import Malformed
-from jackstop.gate.meter.openai_embeddings import Unread
+from jackstop.gate.meter.fields import Body
+from jackstop.gate.meter.sse import Unread
 
 
 class FreeMeter:
@@ -24,15 +20,10 @@ class FreeMeter:
     def __init__(self, default_model: str = "") -> None:
         self.default_model = default_model
 
-    def ask(self, body: Mapping[str, Any], size: int) -> Ask | Refused:  # noqa: ARG002
+    @fields.answers_refused
+    def ask(self, body: Body, size: int) -> Ask:  # noqa: ARG002
         """Read the model; see `Meter.ask`."""
-        try:
-            model = fields.text(body, "model") or self.default_model
-            if not model:
-                raise Malformed("`model` is required and has to be a string")
-        except Malformed as error:
-            return error.refused()
-        return Ask(model=model, has_output=False)
+        return Ask(model=fields.text(body, "model") or self.default_model or fields.model(body), has_output=False)
 
     def rewrite(self, body: bytes, ask: Ask, cap: int | None) -> bytes:  # noqa: ARG002
         """Nothing to write."""
@@ -46,7 +37,7 @@ class FreeMeter:
         """These routes do not stream; bytes pass."""
         return Unread()
 
-    def texts(self, body: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
+    def texts(self, body: Body) -> list[str]:  # noqa: ARG002
         """None that cost."""
         return []
 

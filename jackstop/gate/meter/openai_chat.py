@@ -2,99 +2,159 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import Any
 
 import msgspec
 
-from jackstop.errors import Refused
-from jackstop.gate.meter import fields, media, openai_request, probes
+from jackstop.gate.meter import content, fields, openai_request, probes, texts
+from jackstop.gate.meter.answers import NOTHING, UNREADABLE, Label, finished
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter
-from jackstop.gate.meter.fields import Malformed
-from jackstop.gate.meter.openai_usage import NOTHING, ChatUsage, chat_usage, error_code
-from jackstop.gate.meter.sse import FilteringReader, PassingReader
+from jackstop.gate.meter.fields import Body, Members
+from jackstop.gate.meter.openai_usage import ChatUsage, chat_usage, error_code
+from jackstop.gate.meter.rewriting import Rewriting
+from jackstop.gate.meter.sse import EventStream
 from jackstop.ledger import allowances
 
-# Every member of the request in openai 3.54 (types/chat/completion_create_params.py) that costs nothing beyond the
-# tokens it carries, or that `ask` reads.
-KNOWN = frozenset(
-    [
-        "messages",
-        "model",
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "metadata",
-        "modalities",
-        "moderation",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-    ]
-)
-# https://api-docs.deepseek.com/api/create-chat-completion, read 2026-11-23.
-KNOWN_DEEPSEEK = KNOWN | {"thinking", "user_id"}
 # https://developers.openai.com/api/reference/resources/chat: `n` is at most 128.
 _MOST_CHOICES = 128
 _TOOLS = frozenset({"function", "custom"})
-# Models that search the web whether asked to or not; the usage report does not count those searches.
-_SEARCH_MODELS = ("-search-preview", "-search-api")
-_AUDIO_MODELS = ("gpt-audio", "-audio-preview")
+# Models that search the web whether asked to or not, which the usage report does not count, or that speak.
+_UNMETERED_MODELS = re.compile(r"-search-preview|-search-api|gpt-audio|-audio-preview")
 
 
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
+def _choices(ask: Ask, body: Body) -> None:
+    ask.n = fields.count(body, "n", _MOST_CHOICES) or 1
 
 
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
+def _prediction(ask: Ask, body: Body) -> None:
+    # Predicted tokens that the model rejects are billed as output on top of what it writes; the prediction has
+    # at most one token a byte (types/chat/chat_completion_prediction_content_param.py).
+    ask.extra_output = len(fields.as_text(body["prediction"]).encode())
+
+
+def _stream_options(ask: Ask, body: Body) -> None:
+    options = fields.mapping(body, "stream_options")
+    ask.wants_usage = options is not None and fields.flag(options, "include_usage")
+
+
+def _tools(ask: Ask, body: Body) -> None:
+    tools = fields.items(body, "tools")
+    ask.tools_n += len(tools)
+    for tool in tools:
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if not isinstance(kind, str) or kind not in _TOOLS:
+            ask.unmetered = ask.unmetered or f"a tool of the type {str(kind)[:64]!r}"
+
+
+def _functions(ask: Ask, body: Body) -> None:
+    ask.tools_n += len(fields.items(body, "functions"))
+
+
+def _modalities(ask: Ask, body: Body) -> None:
+    if "audio" in fields.items(body, "modalities"):
+        ask.unmetered = "audio"
+
+
+def _audio(ask: Ask, body: Body) -> None:  # noqa: ARG001
+    ask.unmetered = "audio"
+
+
+def _web_search(ask: Ask, body: Body) -> None:  # noqa: ARG001
+    ask.unmetered = "web search in chat completions"
+
+
+def _cache_lifetime(ask: Ask, body: Body) -> None:
+    if openai_request.cache_write(body) == "long":
+        # Chat usage does not tell long-lived cache writes from others.
+        ask.unmetered = "a cache lifetime that chat completions do not report"
+
+
+# Every member of the request in openai 3.54 (types/chat/completion_create_params.py).
+MEMBERS: Members = {
+    **dict.fromkeys(
+        [
+            "messages",
+            "model",
+            "frequency_penalty",
+            "function_call",
+            "logit_bias",
+            "logprobs",
+            "max_completion_tokens",
+            "max_tokens",
+            "metadata",
+            "moderation",
+            "parallel_tool_calls",
+            "presence_penalty",
+            "prompt_cache_key",
+            "prompt_cache_retention",
+            "reasoning_effort",
+            "response_format",
+            "safety_identifier",
+            "seed",
+            "stop",
+            "store",
+            "temperature",
+            "tool_choice",
+            "top_logprobs",
+            "top_p",
+            "user",
+            "verbosity",
+        ]
+    ),
+    "audio": _audio,
+    "functions": _functions,
+    "modalities": _modalities,
+    "n": _choices,
+    "prediction": _prediction,
+    "prompt_cache_options": _cache_lifetime,
+    "service_tier": openai_request.service_tier,
+    "stream": fields.stream,
+    "stream_options": _stream_options,
+    "tools": _tools,
+    "web_search_options": _web_search,
+}
+# https://api-docs.deepseek.com/api/create-chat-completion, read 2026-11-23.
+MEMBERS_DEEPSEEK: Members = {**MEMBERS, "thinking": None, "user_id": None}
+_PARTS: content.Kinds = {
+    "text": content.text,
+    "refusal": content.text,
+    "image_url": content.image_url,
+    "input_audio": content.audio,
+    "file": content.file,
+}
+
+
+def _part(ask: Ask, part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    read = _PARTS.get(kind) if isinstance(kind, str) else None
+    return content.unknown(ask, kind) if read is None else read(ask, part)
+
+
+class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
+    """A whole response, or one chunk of a stream."""
+
     id: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
-    service_tier: str | None = None
+    service_tier: Label | None = None
     usage: ChatUsage | None = None
     error: msgspec.Raw = NOTHING
 
 
-class _BareChunk(msgspec.Struct):
+class _BareChunk(msgspec.Struct, gc=False):
     """The same without what a compatible server may shape in its own way."""
 
     id: str | None = None
     model: str | None = None
     choices: list[msgspec.Raw] | None = None
-    service_tier: str | None = None
+    service_tier: Label | None = None
     usage: ChatUsage | None = None
 
 
@@ -110,125 +170,74 @@ class ChatMeter:
 
     dialect = "openai_chat"
 
-    def __init__(self, provider: str, caps: tuple[str, ...], known: frozenset[str]) -> None:
+    def __init__(self, provider: str, caps: tuple[str, ...], members: Members) -> None:
         self.provider = provider
         self.caps = caps
-        self.known = known
+        self.members = members
 
-    def ask(self, body: Mapping[str, Any], size: int) -> Ask | Refused:
+    @fields.answers_refused
+    def ask(self, body: Body, size: int) -> Ask:
         """Read a request; see `Meter.ask`."""
-        try:
-            return self._ask(body, size)
-        except Malformed as error:
-            return error.refused()
-        except RecursionError:
-            return fields.TOO_DEEP
-
-    def _ask(self, body: Mapping[str, Any], size: int) -> Ask:
-        model = fields.model(body)
-        messages = fields.items(body, "messages")
-        if "messages" not in body:
-            raise Malformed("`messages` is required")
-        caps = [value for name in self.caps if (value := fields.whole_number(body, name)) is not None]
-        tools = fields.items(body, "tools")
-        functions = fields.items(body, "functions")
-        seen = media.Seen(self.provider, model)
-        first = ""
-        system = ""
+        messages = fields.messages(body)
+        ask = Ask(model=fields.model(body), document=body, input_bound=size, messages_n=len(messages))
         for message in messages:
-            if not isinstance(message, dict):
-                raise Malformed("every entry of `messages` has to be an object")
-            said = seen.chat_content(message.get("content"))
-            if message.get("role") in ("system", "developer"):
-                system = system or said
-            elif message.get("role") == "user":
-                first = first or said
+            said = content.first_text(ask, message.get("content"), _part)
+            role = message.get("role")
+            if role == "user":
+                ask.first_text = ask.first_text or said
+            elif role in ("system", "developer"):
+                ask.system_text = ask.system_text or said
             if message.get("audio") is not None:
-                seen.unmetered = "audio"
-        stream = fields.flag(body, "stream")
-        options = fields.mapping(body, "stream_options")
-        allowance = (
-            allowances.PER_REQUEST
-            + allowances.PER_MESSAGE * len(messages)
-            + allowances.PER_TOOL * (len(tools) + len(functions))
-            + seen.tokens
-        )
-        return Ask(
-            model=model,
-            stream=stream,
-            input_bound=max(0, size - seen.data_bytes) + allowance,
-            whole_context=seen.whole_context,
-            output_cap=max((cap for cap in caps if cap > 0), default=None),
-            extra_output=self._predicted(body),
-            n=fields.count(body, "n", _MOST_CHOICES) or 1,
-            cache_write="short" if self.provider == "openai" else "",
-            service_tier=openai_request.tier(body),
-            allowance=allowance,
-            wants_usage=options is not None and fields.flag(options, "include_usage"),
-            unbounded=seen.unbounded or fields.unknown(body, self.known),
-            unmetered=seen.unmetered or _unmetered(body, model),
-            probe=probes.chat(model, messages, caps, system, first),
-            feature=seen.feature,
-            messages_n=len(messages),
-            tools_n=len(tools) + len(functions),
-            end_user=openai_request.end_user(body),
-            system_text=system,
-            tools_text=fields.as_text(body.get("tools") or body.get("functions")),
-            first_text=first,
-        )
+                ask.unmetered = "audio"
+        fields.read(ask, body, self.members)
+        if (kind := _UNMETERED_MODELS.search(ask.model)) is not None:
+            ask.unmetered = "audio" if "audio" in kind[0] else "web search in chat completions"
+        if self.provider == "openai":
+            ask.cache_write = "short"
+        ask.end_user = openai_request.end_user(body)
+        ask.tools_text = fields.as_text(body.get("tools") or body.get("functions"))
+        ask.probe = probes.chat(ask, messages, self._cap(ask, body))
+        template = allowances.PER_REQUEST + allowances.PER_MESSAGE * len(messages) + allowances.PER_TOOL * ask.tools_n
+        content.bound_input(ask, self.provider, template)
+        return ask
 
-    def _predicted(self, body: Mapping[str, Any]) -> int:
-        # Predicted tokens that the model rejects are billed as output on top of what it writes; the prediction has
-        # at most one token a byte (types/chat/chat_completion_prediction_content_param.py).
-        prediction = body.get("prediction")
-        return 0 if prediction is None else len(fields.as_text(prediction).encode())
+    def _cap(self, ask: Ask, body: Body) -> list[int]:
+        """Read the caps that the client set; the largest bounds the output."""
+        caps = []
+        for name in self.caps:
+            cap = fields.whole_number(body, name)
+            if cap is not None:
+                caps.append(cap)
+                if cap > (ask.output_cap or 0):
+                    ask.output_cap = cap
+        return caps
 
     def rewrite(self, body: bytes, ask: Ask, cap: int | None) -> bytes:
         """Write the cap into the field that the client used, and ask for usage in a stream."""
         if cap is None and (ask.wants_usage or not ask.stream):
             return body
-        rewriting = fields.Rewriting(body)
+        rewriting = Rewriting(body, ask)
         if cap is not None:
             rewriting.cap(self.caps, cap)
         if ask.stream and not ask.wants_usage:
-            rewriting.set("stream_options", {**(rewriting.get("stream_options") or {}), "include_usage": True})
+            rewriting.set("stream_options", {**(ask.document.get("stream_options") or {}), "include_usage": True})
         return rewriting.done()
 
     def whole(self, body: bytes) -> Outcome:
         """Read a complete response; see `Meter.whole`."""
         reading = _Reading()
         reading.take(body)
-        outcome = reading.outcome
-        outcome.complete = outcome.usage is not None or bool(outcome.error_code)
-        return outcome
+        return finished(reading.outcome)
 
     def stream(self, ask: Ask) -> StreamMeter:
         """A reader that takes the usage chunk out again where the client did not ask for it."""
-        return _ChatStream(tier=ask.service_tier, strip=not ask.wants_usage)
+        reading = _Reading(ask.service_tier)
+        return EventStream(reading.outcome, reading.event, leaves_out=not ask.wants_usage)
 
-    def texts(self, body: Mapping[str, Any]) -> list[str]:
+    def texts(self, body: Body) -> list[str]:
         """Every text of the request that becomes input tokens."""
-        found = media.message_texts(body.get("messages"))
-        for name in ("tools", "functions", "response_format", "tool_choice", "function_call"):
-            found.append(fields.as_text(body.get(name)))
-        return [text for text in found if text]
-
-
-def _unmetered(body: Mapping[str, Any], model: str) -> str:
-    """What of this request no usage report would show at its price."""
-    modalities = fields.items(body, "modalities")
-    if body.get("audio") is not None or "audio" in modalities or any(name in model for name in _AUDIO_MODELS):
-        return "audio"
-    if body.get("web_search_options") is not None or any(name in model for name in _SEARCH_MODELS):
-        return "web search in chat completions"
-    if openai_request.cache_write(body) == "long":
-        # Chat usage does not tell long-lived cache writes from others.
-        return "a cache lifetime that chat completions do not report"
-    for tool in fields.items(body, "tools"):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if not isinstance(kind, str) or kind not in _TOOLS:
-            return f"a tool of the type {str(kind)[:64]!r}"
-    return openai_request.unlisted_tier(body)
+        members = ("tools", "functions", "response_format", "tool_choice", "function_call")
+        return texts.with_members(texts.of_messages(body.get("messages")), body, members)
 
 
 class _Reading:
@@ -240,58 +249,36 @@ class _Reading:
         self.outcome = Outcome()
         self._tier = tier
 
+    def event(self, data: bytes) -> bool:
+        """Take in the data of one event; True when it carries usage and no choice."""
+        if data == b"[DONE]":
+            self.outcome.complete = True
+            return False
+        return self.take(data)
+
     def take(self, data: bytes) -> bool:
         """Take in one response or chunk; True when it carries usage and no choice."""
         chunk: _Chunk | _BareChunk
+        outcome = self.outcome
         try:
             chunk = _CHUNK.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            for choice in chunk.choices or ():
+                outcome.stop_reason = choice.finish_reason or outcome.stop_reason
+            if chunk.error is not NOTHING:
+                outcome.error_code = error_code(chunk.error) or outcome.error_code
+        except UNREADABLE:
             try:
                 chunk = _BARE.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 return False
-        outcome = self.outcome
         outcome.model = chunk.model or outcome.model
         outcome.request_id = chunk.id or outcome.request_id
         self._tier = chunk.service_tier or self._tier
-        if isinstance(chunk, _Chunk):
-            self._choices(chunk)
         if chunk.usage is None or (usage := chat_usage(chunk.usage)) is None:
             return False
         usage.service_tier = self._tier
         outcome.usage = usage
         return chunk.choices is not None and not chunk.choices
 
-    def _choices(self, chunk: _Chunk) -> None:
-        outcome = self.outcome
-        for choice in chunk.choices or ():
-            outcome.stop_reason = choice.finish_reason or outcome.stop_reason
-            if (delta := choice.delta) is not None:
-                for said in (delta.content, delta.refusal, delta.reasoning_content):
-                    if said:
-                        outcome.output_bytes += len(said) if said.isascii() else len(said.encode())
-        outcome.error_code = error_code(chunk.error) or outcome.error_code
 
-
-class _ChatStream:
-    """One streamed chat completion."""
-
-    def __init__(self, *, tier: str, strip: bool) -> None:
-        self._reading = _Reading(tier)
-        self.outcome = self._reading.outcome
-        self._reader = FilteringReader(self._read) if strip else PassingReader(self._read)
-
-    def _read(self, data: bytes) -> bool:
-        if data == b"[DONE]":
-            self.outcome.complete = True
-            return False
-        return self._reading.take(data)
-
-    def feed(self, chunk: bytes) -> bytes:
-        return self._reader.feed(chunk)
-
-    def end(self) -> bytes:
-        return self._reader.end()
-
-
-CHAT = ChatMeter("openai", ("max_completion_tokens", "max_tokens"), KNOWN)
+CHAT = ChatMeter("openai", ("max_completion_tokens", "max_tokens"), MEMBERS)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from jackstop.errors import Refused
 from jackstop.gate.meter import fields
+from jackstop.gate.meter.answers import NOTHING, UNREADABLE, finished
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter
-from jackstop.gate.meter.fields import Malformed
-from jackstop.gate.meter.openai_usage import NOTHING, ChatUsage, chat_usage, error_code
+from jackstop.gate.meter.fields import Body, Malformed, Members
+from jackstop.gate.meter.openai_usage import ChatUsage, chat_usage, error_code
+from jackstop.gate.meter.sse import Unread
 from jackstop.ledger import allowances
 
 # openai 3.54, types/embedding_create_params.py.
-KNOWN = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
+MEMBERS: Members = dict.fromkeys(["input", "model", "dimensions", "encoding_format", "user"])
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     model: str | None = None
     usage: ChatUsage | None = None
     error: msgspec.Raw = NOTHING
@@ -32,24 +32,23 @@ class EmbeddingsMeter:
 
     dialect = "openai_embeddings"
 
-    def ask(self, body: Mapping[str, Any], size: int) -> Ask | Refused:
+    @fields.answers_refused
+    def ask(self, body: Body, size: int) -> Ask:
         """Read a request; see `Meter.ask`."""
-        try:
-            model = fields.model(body)
-            texts, token_ids = _inputs(body.get("input"))
-        except Malformed as error:
-            return error.refused()
+        texts, token_ids = _inputs(body.get("input"))
         # Token ids are counted one by one; their digits are no text.
         allowance = allowances.PER_REQUEST + allowances.PER_MESSAGE * max(1, texts) + token_ids
-        return Ask(
-            model=model,
+        ask = Ask(
+            model=fields.model(body),
+            document=body,
             input_bound=allowance if not texts else size + allowance,
             has_output=False,
             allowance=allowance,
-            unbounded=fields.unknown(body, KNOWN),
             messages_n=texts,
             end_user=body["user"] if isinstance(body.get("user"), str) else "",
         )
+        fields.read(ask, body, MEMBERS)
+        return ask
 
     def rewrite(self, body: bytes, ask: Ask, cap: int | None) -> bytes:  # noqa: ARG002
         """Nothing to write: there is no output to cap."""
@@ -60,38 +59,24 @@ class EmbeddingsMeter:
         outcome = Outcome()
         try:
             response = _RESPONSE.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return outcome
         outcome.model = response.model or ""
         outcome.error_code = error_code(response.error)
         if response.usage is not None:
             outcome.usage = chat_usage(response.usage)
-        outcome.complete = outcome.usage is not None or bool(outcome.error_code)
-        return outcome
+        return finished(outcome)
 
     def stream(self, ask: Ask) -> StreamMeter:  # noqa: ARG002
         """Embeddings do not stream; bytes pass."""
         return Unread()
 
-    def texts(self, body: Mapping[str, Any]) -> list[str]:
+    def texts(self, body: Body) -> list[str]:
         """The strings to embed."""
         given = body.get("input")
         if isinstance(given, str):
             return [given]
         return [entry for entry in given or () if isinstance(entry, str)]
-
-
-class Unread:
-    """A stream whose dialect reports nothing in it."""
-
-    def __init__(self) -> None:
-        self.outcome = Outcome()
-
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk
-
-    def end(self) -> bytes:
-        return b""
 
 
 def _inputs(given: Any) -> tuple[int, int]:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from jackstop.gate.meter import fields
+from jackstop.gate.meter.base import Ask
+from jackstop.gate.meter.fields import Body
 
 # Tiers with a list price; "auto" leaves it to the project, whose default is "default".
-_TIERS = frozenset({"", "auto", "default", "flex", "scale", "priority", "fast"})
-_PROJECTS_TIER = frozenset({"auto", "default"})
+_TIERS = frozenset({"flex", "scale", "priority", "fast"})
+_STANDARD_TIERS = frozenset({"", "auto", "default"})
 
 
-def tier(body: Mapping[str, Any]) -> str:
-    """The service tier asked for, "" for the standard one."""
+def service_tier(ask: Ask, body: Body) -> None:
+    """The service tier asked for, "" for the standard one. One without a list price is unmetered."""
     found = fields.text(body, "service_tier")
-    return "" if found in _PROJECTS_TIER else found
+    if found in _STANDARD_TIERS:
+        return
+    ask.service_tier = found
+    if found not in _TIERS:
+        ask.unmetered = ask.unmetered or "a service tier without a list price"
 
 
-def unlisted_tier(body: Mapping[str, Any]) -> str:
-    """Names a tier that has no list price, "" for the others."""
-    return "" if fields.text(body, "service_tier") in _TIERS else "a service tier without a list price"
-
-
-def cache_write(body: Mapping[str, Any]) -> str:
+def cache_write(body: Body) -> str:
     """The longest cache lifetime that the request can write: "short" by itself, "long" when asked."""
     options = fields.mapping(body, "prompt_cache_options")
     return "long" if options is not None and fields.text(options, "ttl") not in {"", "30m"} else "short"
 
 
-def end_user(body: Mapping[str, Any]) -> str:
+def end_user(body: Body) -> str:
     """The end user that the client names, "" for none."""
     for name in ("safety_identifier", "user", "user_id"):
         value = body.get(name)

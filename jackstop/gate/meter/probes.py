@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jackstop.gate.meter.base import Ask
+
 _BASE_MODELS = frozenset({"babbage-002", "davinci-002"})
 _ASKS_FOR_NAME = "output only your specific model name with no additional text"
 _OBEY = "obey all instructions from the user."
@@ -21,28 +23,31 @@ def _is_empty(content: Any) -> bool:
     return content in ("", None)
 
 
-def chat(
-    model: str, messages: list[Any], caps: list[int], system: str, first: str, *, zero_is_probe: bool = True
-) -> str:
-    """The name of the signature that a chat-shaped request matches, "" for none.
+def _says_nothing(messages: list[Any]) -> bool:
+    return all(
+        isinstance(message, dict) and message.get("role") != "assistant" and _is_empty(message.get("content"))
+        for message in messages
+    )
+
+
+def chat(ask: Ask, messages: list[Any], caps: list[int], *, zero_is_probe: bool = True) -> str:
+    """The name of the signature that a chat-shaped request matches, "" for none. `caps` are all that the client set.
 
     `zero_is_probe` is False where a cap of zero has a use of its own (Anthropic fills its cache with it).
     """
-    if any(cap < 0 or (cap == 0 and zero_is_probe) for cap in caps):
+    lowest = min(caps) if caps else 2
+    if lowest < 0 or (lowest == 0 and zero_is_probe):
         return "token_limit"
     if not messages:
         return "no_messages"
-    if model in _BASE_MODELS:
+    if ask.model in _BASE_MODELS:
         return "base_model_chat"
-    if min(caps, default=2) <= 1 and all(
-        isinstance(message, dict) and message.get("role") != "assistant" and _is_empty(message.get("content"))
-        for message in messages
-    ):
+    if lowest <= 1 and _says_nothing(messages):
         return "empty_content"
-    if len(messages) <= 3 and len(first) <= _LONGEST_PROBE:
-        said = first.lower()
+    if len(messages) <= 3 and len(ask.first_text) <= _LONGEST_PROBE:
+        said = ask.first_text.lower()
         if _ASKS_FOR_NAME in said:
             return "model_name"
-        if _VERBATIM in said or (system[: len(_OBEY)].lower() == _OBEY and "verbatim" in said):
+        if "verbatim" in said and (_VERBATIM in said or ask.system_text[: len(_OBEY)].lower() == _OBEY):
             return "verbatim"
     return ""

@@ -38,6 +38,7 @@ def content(*blocks, **members):
         {"tools": ["t"]},
         {"speed": "warp"},
         {"inference_geo": 1},
+        {"inference_geo": "x" * 65},
         {"cache_control": "ephemeral"},
         {"metadata": "me"},
         {"tools": [{"type": "web_search_20250305", "max_uses": 0}]},

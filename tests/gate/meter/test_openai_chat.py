@@ -219,7 +219,7 @@ def test_new_members_leave_every_other_byte_alone():
 
 def test_replaced_members_leave_the_other_values_alone():
     raw = b'{"model":"gpt-4o","temperature":1.0e0,"max_tokens":99,"messages":[ 1 ]}'
-    found = ask(CHAT, {"model": "gpt-4o", "messages": []})
+    found = ask(CHAT, json.loads(raw) | {"messages": []})
     assert CHAT.rewrite(raw, found, 7) == b'{"model":"gpt-4o","temperature":1.0e0,"max_tokens":7,"messages":[ 1 ]}'
 
 
@@ -267,6 +267,7 @@ def test_errors_are_known_by_code_and_never_by_message(body, code):
         b"null",
         b"[]",
         b'{"usage":{"prompt_tokens":-2}}',
+        b'{"service_tier":"%b","usage":{"prompt_tokens":1,"completion_tokens":1}}' % (b"x" * 65),
         b'{"usage":{"prompt_tokens":1,"completion_tokens":99999999999999999999}}',
         b"\xff",
     ],

@@ -159,6 +159,7 @@ def test_what_no_usage_reports_is_unmetered(members):
         {"type": "function", "name": "f", "parameters": {}},
         {"type": "custom", "name": "g"},
         {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]},
+        {"type": "namespace", "name": "n"},
         {"type": "apply_patch"},
         {"type": "local_shell"},
         {"type": "shell", "environment": {"type": "local"}},

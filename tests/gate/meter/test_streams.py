@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackstop.gate.meter.anthropic_messages import MESSAGES
-from jackstop.gate.meter.base import Ask, Meter
+from jackstop.gate.meter.base import Ask, Meter, Outcome
 from jackstop.gate.meter.openai_chat import CHAT
 from jackstop.gate.meter.openai_embeddings import EMBEDDINGS
 from jackstop.gate.meter.openai_responses import RESPONSES
-from jackstop.gate.meter.sse import MAX_EVENT_BYTES, FilteringReader, PassingReader, Splitter, data_of
+from jackstop.gate.meter.sse import MAX_EVENT_BYTES, EventStream, Splitter, data_of, line_of
 
 VECTORS = Path(__file__).parent / "vectors"
 SILENT = Ask(model="m", stream=True)
@@ -86,7 +87,7 @@ def test_a_stream_that_breaks_off_is_not_complete(meter, name, ask):
     terminal = data.rstrip().rfind(b"\n\n")
     _, outcome = run(meter, ask, [data[: terminal + 2]])
     assert not outcome.complete
-    assert outcome.output_bytes > 0
+    assert outcome.request_id or outcome.model
 
 
 def test_an_unfinished_message_keeps_what_was_reported():
@@ -140,9 +141,66 @@ def test_an_event_may_have_several_data_lines_and_comments():
     assert data_of(b"data: one\n\n") == b"one"
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"data: ", b"data:", b"data", b"event: a", b": c", b"{}", b"\r", b"\n", b"\n\n", b"\r\n\r\n", b"x"]
+        ),
+        max_size=9,
+    ).map(b"".join)
+)
+def test_events_in_a_piece_of_their_own_are_read_as_any_others(chunk):
+    """What `line_of` takes for one whole event is one, with that data, however it comes."""
+    whole: list[bytes] = []
+    split: list[bytes] = []
+    EventStream(Outcome(), whole.append).feed(chunk)
+    by_bytes = EventStream(Outcome(), split.append)
+    for at in range(len(chunk)):
+        by_bytes.feed(chunk[at : at + 1])
+    assert whole == split
+    if line_of(chunk):
+        assert whole == [line_of(chunk)]
+        assert Splitter().feed(chunk) == [(chunk, True)]
+
+
+@given(
+    events=st.lists(
+        st.sampled_from(
+            [
+                {"id": "a", "model": "m", "choices": [{"delta": {"content": "usage"}, "finish_reason": None}]},
+                {"choices": [{"delta": {"content": '"usage":{"prompt_tokens":9}'}}], "usage": None},
+                {"choices": [{"delta": {}, "finish_reason": "stop"}], "service_tier": "flex"},
+                {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}},
+                {"error": {"code": "server_error", "message": "m"}},
+                {"type": "message_start", "message": {"id": "x", "usage": {"input_tokens": 5, "output_tokens": 1}}},
+                {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "\n\ndata: [DONE]"}},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}},
+                {"type": "message_stop"},
+                {"type": "response.output_text.delta", "delta": "response.completed"},
+                {"type": "response.completed", "response": {"usage": {"input_tokens": 2, "output_tokens": 2}}},
+                {"type": "error", "code": "oops"},
+            ]
+        ),
+        max_size=6,
+    ),
+    typed=st.booleans(),
+    ascii_only=st.booleans(),
+    cuts=CUTS,
+)
+@pytest.mark.parametrize("meter", [CHAT, MESSAGES, RESPONSES], ids=lambda meter: meter.dialect)
+def test_an_event_per_piece_is_read_as_any_other_cut(meter, events, typed, ascii_only, cuts):
+    lines = [b"data: " + json.dumps(event, ensure_ascii=ascii_only).encode() + b"\n\n" for event in events]
+    chunks = [(b"event: x\n" if typed else b"") + line for line in [*lines, b"data: [DONE]\n\n"]]
+    wanted = run(meter, SILENT, chunks)
+    assert run(meter, SILENT, pieces(b"".join(chunks), cuts)) == wanted
+    # With another line end, nothing is one line of data any more.
+    slow = run(meter, SILENT, [chunk.replace(b"\n", b"\r\n") for chunk in chunks])
+    assert slow[1] == wanted[1]
+
+
 def test_an_overlong_event_passes_in_bounded_pieces():
     seen: list[bytes] = []
-    reader = FilteringReader(lambda data: bool(seen.append(data)), limit=1000)
+    reader = EventStream(Outcome(), seen.append, leaves_out=True, limit=1000)
     long = b"data: " + b"x" * 5000
     held = 0
     out = b""
@@ -163,7 +221,7 @@ def test_an_overlong_event_passes_in_bounded_pieces():
 def test_overlong_events_at_any_chunking(sizes, cuts, newline):
     data = b"".join(b"data: " + b"y" * size + newline * 2 for size in sizes)
     seen: list[bytes] = []
-    reader = FilteringReader(lambda found: bool(seen.append(found)), limit=24)
+    reader = EventStream(Outcome(), seen.append, leaves_out=True, limit=24)
     out = b"".join(reader.feed(piece) for piece in pieces(data, cuts)) + reader.end()
     assert out == data
     short = [b"y" * size for size in sizes if 6 + size + 2 * len(newline) <= 24 and size]
@@ -180,7 +238,7 @@ def test_a_meter_keeps_at_most_one_event():
     assert len(splitter.rest()) <= 2
 
 
-def test_a_passing_reader_holds_nothing_back():
-    reader = PassingReader(lambda data: None)
+def test_nothing_is_held_back_where_nothing_is_left_out():
+    reader = EventStream(Outcome(), lambda data: None)
     assert reader.feed(b"data: un") == b"data: un"
     assert reader.end() == b""

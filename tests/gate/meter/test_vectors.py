@@ -162,7 +162,6 @@ STREAMS = [
             stop_reason="stop",
             request_id="chatcmpl-S1",
             complete=True,
-            output_bytes=11,
         ),
     ),
     (
@@ -182,7 +181,6 @@ STREAMS = [
             stop_reason="end_turn",
             request_id="msg_01S",
             complete=True,
-            output_bytes=12,
         ),
     ),
     (
@@ -194,7 +192,6 @@ STREAMS = [
             stop_reason="completed",
             request_id="resp_S",
             complete=True,
-            output_bytes=9,
         ),
     ),
 ]
