@@ -98,13 +98,15 @@ class Lender:
             raise
 
     async def _need(self, peer: Peer, message: Need) -> None:
-        row = self._limits.get(message.limit_id) or await self._look_up(message.limit_id)
-        if row is None or row.deleted:
-            peer.send(Granted(message.limit_id, message.window_us, 0, 0, exhausted=True, unknown=True))
-        elif row.kind in ("rate", "concurrency"):
-            await self._one_at_a_time((row.id, 0), lambda: self._need_gauge(peer, row))
+        limit_id = message.limit_id
+        if message.window_us:
+            await self._one_at_a_time((limit_id, message.window_us), lambda: self._need_budget(peer, message))
+            return
+        row = self._limits.get(limit_id) or await self._look_up(limit_id)
+        if row is None or row.deleted or limit_id not in self._pools:
+            peer.send(Granted(limit_id, 0, 0, 0, exhausted=True, unknown=True))
         else:
-            await self._one_at_a_time((row.id, message.window_us), lambda: self._need_budget(peer, row, message))
+            await self._one_at_a_time((limit_id, 0), lambda: self._need_gauge(peer, row))
 
     async def _look_up(self, limit_id: int) -> LimitRow | None:
         row = await self._scribe.do(lambda conn: self._feed.limit(conn, limit_id))
@@ -125,17 +127,19 @@ class Lender:
             else:
                 self._locks[name] = (lock, users - 1)
 
-    async def _need_budget(self, peer: Peer, row: LimitRow, message: Need) -> None:
-        granted = await self._grant(peer, row, message, final=False)
+    async def _need_budget(self, peer: Peer, message: Need) -> None:
+        granted = await self._grant(peer, message, final=False)
         unknown = granted.frozen
         if granted.lacking and granted.holders:
-            silent = await self._recall(row, message.window_us, granted.lacking, granted.holders, peer.instance)
-            granted = await self._grant(peer, row, message, final=True)
+            silent = await self._recall(
+                message.limit_id, message.window_us, granted.lacking, granted.holders, peer.instance
+            )
+            granted = await self._grant(peer, message, final=True)
             unknown = granted.frozen or silent
         exhausted = bool(granted.lacking)
         peer.send(
             Granted(
-                row.id,
+                message.limit_id,
                 message.window_us,
                 granted.lease_id,
                 granted.amount,
@@ -146,12 +150,15 @@ class Lender:
             )
         )
 
-    async def _grant(self, peer: Peer, row: LimitRow, message: Need, *, final: bool) -> ledger.Grant:
+    async def _grant(self, peer: Peer, message: Need, *, final: bool) -> ledger.Grant:
         # A window that was once seen to be over stays so, whatever the clock says later.
         self.latest_us = max(self.latest_us, self._clock.now_us())
         opening = ledger.Opening(self.latest_us, self._settings.ledger.outage_window_s * US_PER_S, frozen=self.frozen)
 
         def act(conn: Connection) -> ledger.Grant:
+            row = self._feed.limit(conn, message.limit_id)
+            if row is None or row.deleted:
+                return ledger.Grant(0, 0, max(1, message.amount), frozen=True)
             if not self._is_here(peer):
                 return ledger.Grant(0, 0, message.amount)
             return ledger.grant(
@@ -174,7 +181,7 @@ class Lender:
         """Whether this connection still stands: nothing may be granted to a process that is dead or greets anew."""
         return self.peers.get(peer.instance) is peer
 
-    async def _recall(self, row: LimitRow, window_us: int, amount: int, holders: tuple[str, ...], asker: str) -> bool:
+    async def _recall(self, limit_id: int, window_us: int, amount: int, holders: tuple[str, ...], asker: str) -> bool:
         """Ask the holders for `amount`; whether one of them stayed silent."""
         silent = False
         answers = []
@@ -185,7 +192,7 @@ class Lender:
             if holder is None:
                 silent = True
                 continue
-            answers.append(self._ask_back(holder, row.id, window_us, amount))
+            answers.append(self._ask_back(holder, limit_id, window_us, amount))
         for answered in await asyncio.gather(*answers):
             silent = silent or answered is None
         return silent
@@ -227,7 +234,7 @@ class Lender:
         silent = False
         if not self._worth_giving(pool):
             holders = tuple(instance for instance, share in self._shares.get(row.id, {}).items() if share)
-            silent = await self._recall(row, 0, 1, holders, peer.instance)
+            silent = await self._recall(row.id, 0, 1, holders, peer.instance)
         amount, level = self._part_with(pool) if self._is_here(peer) else (0, 0)
         if amount:
             held = self._shares.setdefault(row.id, {})

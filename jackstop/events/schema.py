@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Event(msgspec.Struct, omit_defaults=True):
+class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """One row of the table `events`. Times are UTC microseconds, money is nano-dollars.
 
     Token counts are disjoint: `input_tokens` are those neither read from nor written to a cache;

@@ -7,7 +7,7 @@ Rules that a person set enforce unless the key is in mode observe, then the firs
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -33,7 +33,7 @@ class Known(Protocol):
     def credentials_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None: ...
 
 
-class Opening(msgspec.Struct):
+class Opening(msgspec.Struct, gc=False):
     """A request whose head is admitted."""
 
     entry: KeyEntry
@@ -43,7 +43,7 @@ class Opening(msgspec.Struct):
     would_refuse: Reason | None = None
 
 
-class Admitted(msgspec.Struct):
+class Admitted(msgspec.Struct, gc=False):
     """A request that may go on. `would_refuse` is the first rule that would have refused it if it were enforced.
 
     `cap` is the output cap in tokens that holds, `write_cap` says that it has to be written into the body.
@@ -51,7 +51,6 @@ class Admitted(msgspec.Struct):
 
     opening: Opening
     ask: Ask
-    document: dict[str, Any]
     cap: int
     write_cap: bool
     would_refuse: Reason | None = None
@@ -158,7 +157,7 @@ def admit(opening: Opening, raw: bytes, settings: Settings) -> Admitted | Refuse
     """Judge the body. An empty body is right for a route without one."""
     route = opening.route
     if route.meter is None or not route.has_body:
-        return Admitted(opening, NO_BODY, {}, 0, write_cap=False, would_refuse=opening.would_refuse)
+        return Admitted(opening, NO_BODY, 0, write_cap=False, would_refuse=opening.would_refuse)
     document = read_document(raw)
     if isinstance(document, Refused):
         return document
@@ -172,7 +171,7 @@ def admit(opening: Opening, raw: bytes, settings: Settings) -> Admitted | Refuse
             return refused
         would = would or refused.reason
     cap, write_cap = output_cap(ask, rules, settings)
-    return Admitted(opening, ask, document, cap, write_cap, would)
+    return Admitted(opening, ask, cap, write_cap, would)
 
 
 def _body_rules(ask: Ask, rules: Rules) -> list[tuple[Refused, bool]]:

@@ -11,7 +11,7 @@ from typing import Literal
 from jackstop import providers
 from jackstop.gate import messages
 from jackstop.gate.context import note
-from jackstop.gate.mask import Mask, fields_without
+from jackstop.gate.mask import Mask
 from jackstop.gate.meter.base import Ask, Meter, Outcome, StreamMeter
 from jackstop.gate.reply import ReplyHead
 
@@ -19,8 +19,6 @@ MAX_KEPT_BYTES = 64 * 1024 * 1024
 """The longest response whose usage is read; a longer one leaves its hold charged."""
 MAX_ERROR_BYTES = 64 * 1024
 _BODYLESS = frozenset({204, 304})
-_OWN = frozenset({b"content-length", b"transfer-encoding", b"x-jackstop-reason"})
-"""Headers that are the gate's own towards clients, whatever a provider says."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _PHRASES = {
     200: b"OK",
@@ -53,7 +51,8 @@ _STATUS_LINES = {status: b"HTTP/1.1 %d %s" % (status, phrase) for status, phrase
 class Answer:
     """One answer. `content` takes the provider's bytes and gives the client's; `end` gives the last of them.
 
-    `headers` are the provider's, `kept_bytes` is how much of the body stays in memory to be read in the end.
+    `headers` are the provider's as the client sees them. `kept_bytes` is how much of the body stays in memory, to be
+    read in the end.
     """
 
     __slots__ = (
@@ -92,7 +91,7 @@ class Answer:
         good = 200 <= status < 300
         self._meter = meter if good else None
         self._mask = Mask(secret) if secret and not good else None
-        self.headers = headers = fields_without(head.headers, secret) if secret else head.headers
+        self.headers = headers = providers.response_headers(head.headers, head.hop, secret)
         self._stream: StreamMeter | None = None
         if good and meter is not None and is_event_stream(headers):
             self._stream = meter.stream(ask)
@@ -107,7 +106,7 @@ class Answer:
 
     def _write_head(self, status: int, length: int | None) -> bytes:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
-        lines += [b"%s: %s" % field for field in providers.response_headers(self.headers) if field[0] not in _OWN]
+        lines += [b"%s: %s" % field for field in self.headers]
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
         elif length is not None:

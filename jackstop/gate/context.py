@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 import time
 import traceback
 from collections import Counter
@@ -32,6 +34,7 @@ UPLOADS_SHARE = 4
 """One part in so many of `max_buffered_bytes` is the most that bodies of one key take which are not complete."""
 HEADS_SHARE = 8
 """One part in so many of `max_buffered_bytes` is for heads that are not complete."""
+JUDGE_NICENESS = 10
 MAX_COUNTING = 16
 """Exact counts that run or wait at the same time; beyond it a request is refused without one."""
 
@@ -43,6 +46,11 @@ def note(what: str, error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
     log.error("%s: %s at %s", what, type(error).__name__, where or "an unknown place")
+
+
+def _stand_back() -> None:
+    """Let the loop go before this thread where both want the same core: what it does is never urgent."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), JUDGE_NICENESS)
 
 
 class Gate:
@@ -78,7 +86,7 @@ class Gate:
         self.stopping = False
         self.counting = 0
         self.counter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")
-        self.judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
+        self.judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge", initializer=_stand_back)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         registry.on_stop(self.stop_exchanges)

@@ -18,9 +18,14 @@ MAX_DEPTH = 100
 """Levels of arrays and objects; providers' own requests stay below twenty, JSON schemas of tools included."""
 MAX_VALUES = 500_000
 """Values and names; reading more would keep other requests waiting. One of embeddings has at most 300,000 tokens."""
+_LEAST_BYTES = 2
+"""A value has at least one character, and a comma before the next."""
 # Matches to the body's end where a text has none, so that its time grows with the body and no faster.
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE_BYTES = 4
+_STEP_BYTES = 256 * 1024
+"""How much of a body one call looks through: the loop of the same process waits for as long as that takes."""
 
 
 class _Unclear(ValueError):
@@ -71,7 +76,7 @@ def read_document(raw: bytes) -> dict[str, Any] | Refused:
         return _malformed("it is not an object")
     if (_more_than(MAX_DEPTH // 2, b"{", raw) or _more_than(MAX_DEPTH // 2, b"[", raw)) and _too_deep(found):
         return _malformed(f"it is nested deeper than {MAX_DEPTH} levels")
-    if b"\\" in raw and _SURROGATE.search(raw) and not _encodes(found):
+    if b"\\" in raw and _has_surrogate(raw) and not _encodes(found):
         return _malformed("a text has half a surrogate pair")
     return found
 
@@ -82,14 +87,22 @@ def _malformed(why: str) -> Refused:
 
 def _too_many(raw: bytes) -> bool:
     """Whether it has more than MAX_VALUES values. Looks for texts only where enough commas and brackets are there."""
-    if len(raw) <= MAX_VALUES or _separators(raw) <= MAX_VALUES:
+    if len(raw) <= _LEAST_BYTES * MAX_VALUES or _separators(raw) <= MAX_VALUES:
         return False
     bare, texts = _TEXT.subn(b"", raw, MAX_VALUES)
     return texts == MAX_VALUES or _separators(bare) > MAX_VALUES
 
 
 def _separators(raw: bytes) -> int:
-    return len(raw) - len(raw.translate(None, b",[{"))
+    parts = (raw[at : at + _STEP_BYTES] for at in range(0, len(raw), _STEP_BYTES))
+    return sum(len(part) - len(part.translate(None, b",[{")) for part in parts)
+
+
+def _has_surrogate(raw: bytes) -> bool:
+    # Pieces overlap by what is missing of a surrogate that begins at the end of one.
+    return any(
+        _SURROGATE.search(raw, at, at + _STEP_BYTES + _SURROGATE_BYTES - 1) for at in range(0, len(raw), _STEP_BYTES)
+    )
 
 
 def _more_than(most: int, byte: bytes, raw: bytes) -> bool:

@@ -24,11 +24,9 @@ from jackstop.gate.reserve import Reserve
 from jackstop.gate.settle import Ending
 from jackstop.gate.source import Source
 from jackstop.gate.upstream import Origin, Unreachable, Upstream
-from jackstop.gate.wire import Head
+from jackstop.gate.wire import LARGE_BODY_BYTES, Head
 from jackstop.ledger.books import Hold
 
-LARGE_BODY_BYTES = 1024 * 1024
-"""Bodies beyond this are judged in a thread."""
 _NOTHING = (b"", b"")
 
 
@@ -135,7 +133,8 @@ class Exchange:
         self._opening = opening
         record.add_opening(event, opening)
         gate.exchanges.add(self)
-        gate.heads.keep(self._head)
+        if not self._head.repeated:
+            gate.heads.keep(self._head)
         return True
 
     def _turn_away(self, refused: Refused) -> None:
@@ -147,7 +146,7 @@ class Exchange:
         """Judge the body, and go on to reserve."""
         self._body = body
         self._buffer(len(body))
-        if len(body) > LARGE_BODY_BYTES:
+        if len(body) >= LARGE_BODY_BYTES:
             self._gate.spawn(self._judge_apart())
         else:
             self._judged(self._judge())
@@ -223,13 +222,14 @@ class Exchange:
             self._end()
             return
         try:
-            origin = forward.origin(self._opening.credential)
-            self._request = forward.request(self._opening, self._admitted, self._head, self._query, self._body, origin)
+            origin, lines = forward.head(self._opening, self._head, self._query)
+            self._request = forward.request(lines, self._opening.route, self._admitted, self._body)
         except Exception as error:
             note("a request could not be written", error)
             self._fail(Refused("upstream", "the request cannot be forwarded to the credential's base URL"), "unsent")
             return
         self._body = b""
+        self._admitted.ask.forget_texts()
         self._send(origin)
 
     def _send(self, origin: Origin) -> None:
@@ -288,7 +288,7 @@ class Exchange:
         if data:
             before = answer.kept_bytes
             out = answer.content(data)
-            if answer.kept_bytes != before:
+            if answer.kept_bytes != before and not reply.complete:
                 self._buffer(answer.kept_bytes - before)
             if answer.said_all and not self._entry.written:
                 self._settle("answered")
@@ -465,7 +465,8 @@ class Exchange:
         self._phase = Phase.DONE
         self.deadline = math.inf
         self._gate.exchanges.discard(self)
-        self._buffer(-self._buffered)
+        if self._buffered:
+            self._buffer(-self._buffered)
         if self._draining:
             self._draining = False
             self._gate.draining -= 1

@@ -8,43 +8,39 @@ from jackstop import providers
 from jackstop.gate.admission import Admitted, Opening
 from jackstop.gate.upstream import Origin, origin_of
 from jackstop.gate.wire import Head
-from jackstop.keys.policy import CredentialRow
 
 
-def origin(credential: CredentialRow) -> Origin:
-    """Where this credential may go, and nowhere else. Raises ValueError when its base URL is none."""
+def head(opening: Opening, asked: Head, query: bytes) -> tuple[Origin, bytes]:
+    """Where the request goes, and its head but for the length: the same for the same head and credential.
+
+    Only allow-listed headers of the client's go along. Raises ValueError when the credential's base URL is none.
+    """
+    made: tuple[Opening, Origin, bytes] | None = asked.memo.get("forward")
+    if made is not None and made[0].route is opening.route and made[0].credential is opening.credential:
+        return made[1], made[2]
+    route, credential = opening.route, opening.credential
     if b"\r" in credential.secret or b"\n" in credential.secret:
         raise ValueError("the secret has line ends")
-    return _origin(credential.name, credential.base_url)
+    to = _origin(credential.name, credential.base_url)
+    target = (to.prefix + route.upstream_path).encode("ascii")
+    lines = [
+        b"%s %s%s HTTP/1.1" % (asked.method.encode("ascii"), target, b"?" + query if query else b""),
+        b"host: " + to.host_header,
+        *(name + b": " + value for name, value in providers.request_headers(route, asked.headers, credential.secret)),
+    ]
+    raw = b"\r\n".join(lines) + b"\r\n"
+    asked.memo["forward"] = (opening, to, raw)
+    return to, raw
 
 
+# One object for each credential: connections are looked up by it.
 _origin = lru_cache(maxsize=1024)(origin_of)
 
 
-def request(
-    opening: Opening, admitted: Admitted, head: Head, query: bytes, body: bytes, to: Origin
-) -> tuple[bytes, bytes]:
-    """Head and body to send. Only allow-listed headers of the client's go along."""
-    route, credential = opening.route, opening.credential
-    if route.meter is not None and route.has_body:
+def request(lines: bytes, route: providers.Route, admitted: Admitted, body: bytes) -> tuple[bytes, bytes]:
+    """Head and body as they are sent, with what the meter writes into the body."""
+    if not route.has_body:
+        return lines + b"\r\n", body
+    if route.meter is not None:
         body = route.meter.rewrite(body, admitted.ask, admitted.cap if admitted.write_cap else None)
-    lines = _lines(route, credential, head, query, to)
-    if route.has_body:
-        lines += b"content-length: %d\r\n" % len(body)
-    return lines + b"\r\n", body
-
-
-def _lines(route: providers.Route, credential: CredentialRow, head: Head, query: bytes, to: Origin) -> bytes:
-    """Everything of the head but the length; the same for requests with the same head to the same credential."""
-    made: tuple[providers.Route, CredentialRow, bytes] | None = head.memo.get("forward")
-    if made is not None and made[0] is route and made[1] is credential:
-        return made[2]
-    target = (to.prefix + route.upstream_path).encode("ascii")
-    lines = [
-        b"%s %s%s HTTP/1.1" % (head.method.encode("ascii"), target, b"?" + query if query else b""),
-        b"host: " + to.host_header,
-        *(name + b": " + value for name, value in providers.request_headers(route, head.headers, credential.secret)),
-    ]
-    raw = b"\r\n".join(lines) + b"\r\n"
-    head.memo["forward"] = (route, credential, raw)
-    return raw
+    return b"%scontent-length: %d\r\n\r\n" % (lines, len(body)), body

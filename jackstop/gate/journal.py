@@ -59,7 +59,7 @@ class Leased(msgspec.Struct, tag="lease", tag_field="type"):
     amount: int
 
 
-class Held(msgspec.Struct, tag="hold", tag_field="type", omit_defaults=True):
+class Held(msgspec.Struct, tag="hold", tag_field="type", omit_defaults=True, gc=False):
     """Money was held: `on` lists the lease and amount on every budget of the path."""
 
     ts: int
@@ -72,7 +72,7 @@ class Held(msgspec.Struct, tag="hold", tag_field="type", omit_defaults=True):
     credential: str = ""
 
 
-class Recorded(msgspec.Struct, tag="event", tag_field="type", omit_defaults=True):
+class Recorded(msgspec.Struct, tag="event", tag_field="type", omit_defaults=True, gc=False):
     """A request ended: its event, the hold that it ends (`segment`, `offset`), and what it settled on each lease."""
 
     event: Event

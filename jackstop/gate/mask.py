@@ -28,8 +28,3 @@ class Mask:
         """What was kept back."""
         tail, self._tail = self._tail, b""
         return tail
-
-
-def fields_without(headers: list[tuple[bytes, bytes]], secret: bytes) -> list[tuple[bytes, bytes]]:
-    """The header fields that do not hold the secret."""
-    return [field for field in headers if secret not in field[1]]

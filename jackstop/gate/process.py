@@ -11,6 +11,7 @@ import resource
 import secrets
 import signal
 import socket
+import sys
 import time
 
 import uvloop
@@ -29,6 +30,8 @@ from jackstop.settings import Home, Settings, load
 
 _PR_SET_DUMPABLE = 4
 _POLL_S = 0.02
+_SWITCH_S = 0.0005
+"""How long a thread may keep the interpreter while the loop wants it; Python's own 5 ms show in every stream."""
 _GC_THRESHOLDS = (50_000, 20, 100)
 """Requests make few cycles: look for them rarely, so that a collection does not show in latencies."""
 _SHUTDOWN_SHARE = 0.9
@@ -89,6 +92,7 @@ async def serve(home: Home, settings: Settings, slot: int, listener: socket.sock
     try:
         while not registry.ready() and not stop.is_set():  # noqa: ASYNC110 -- readiness also depends on the clock
             await asyncio.sleep(_POLL_S)
+        sys.setswitchinterval(_SWITCH_S)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 import msgspec
+from msgspec.structs import replace
 
 from jackstop.errors import Refused
 from jackstop.events.schema import Event
@@ -50,15 +49,17 @@ def begin(head: Head, source: Source, entry: KeyEntry, method: str, ts_us: int, 
         head.memo["event"] = (entry, known)
     else:
         known = made[1]
-    event = copy.copy(known)
-    event.ts = event.seen_ts = ts_us
-    event.src_ip = source.ip
-    event.src_net = source.net
-    event.src_raw = source.raw
-    event.src_trust = source.trust
-    event.network_kind = source.kind
-    event.request_bytes = head.size
-    return event
+    return replace(
+        known,
+        ts=ts_us,
+        seen_ts=ts_us,
+        src_ip=source.ip,
+        src_net=source.net,
+        src_raw=source.raw,
+        src_trust=source.trust,
+        network_kind=source.kind,
+        request_bytes=head.size,
+    )
 
 
 def _read(head: Head, gate_id: str) -> Event:
@@ -111,10 +112,13 @@ def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: 
     event.service_tier = ask.service_tier[:32]
     event.messages_n = ask.messages_n
     event.tools_n = ask.tools_n
-    event.system_fp = traits.standing_fingerprint(fingerprint_key, ask.system_text)
-    event.tools_fp = traits.standing_fingerprint(fingerprint_key, ask.tools_text)
+    if ask.system_text:
+        event.system_fp = traits.standing_fingerprint(fingerprint_key, ask.system_text)
+    if ask.tools_text:
+        event.tools_fp = traits.standing_fingerprint(fingerprint_key, ask.tools_text)
+    if ask.end_user:
+        event.end_user_fp = traits.exact_fingerprint(fingerprint_key, ask.end_user)
     event.conversation_fp = traits.fingerprint(fingerprint_key, ask.first_text)
-    event.end_user_fp = traits.exact_fingerprint(fingerprint_key, ask.end_user)
     event.request_fp = traits.exact_fingerprint(
         fingerprint_key,
         f"{event.endpoint}|{ask.model}|{ask.output_cap}|{ask.messages_n}|"

@@ -17,8 +17,9 @@ MAX_INTERIM = 16
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
-    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
+    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*+(?<![\t ])\r\n)+)\r\n"
 )
+_FIELD = re.compile(rb"([^:]+):[\t ]*([^\r]*)\r\n")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _BODYLESS = frozenset({204, 304})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"trailer"})
@@ -28,12 +29,16 @@ class ReplyBroken(Exception):
     """The provider's bytes are no HTTP response that can be passed on; says what is wrong with them."""
 
 
-class ReplyHead(msgspec.Struct, frozen=True):
-    """Status and headers, names in lower case; `length` is None for a body that is chunked or ends with the stream."""
+class ReplyHead(msgspec.Struct, frozen=True, gc=False):
+    """Status and headers, names in lower case; `length` is None for a body that is chunked or ends with the stream.
+
+    `hop` are the names that the Connection header adds to the headers of this connection alone.
+    """
 
     status: int
     headers: list[tuple[bytes, bytes]]
     length: int | None
+    hop: frozenset[bytes] = frozenset()
 
 
 class ReplyReader:
@@ -103,20 +108,15 @@ class ReplyReader:
         if match is None:
             return False
         status = int(match[1])
-        fields: list[tuple[bytes, bytes]] = []
-        length = None
-        for line in match[2].split(b"\r\n")[:-1]:
-            name, _, value = line.partition(b":")
-            name, value = name.lower(), value.strip(b" \t")
-            if name in _FRAMING:
-                if name != b"content-length" or length is not None or _LENGTH.fullmatch(value) is None:
-                    return False
-                length = int(value)
-            fields.append((name, value))
-        if length is None or status in _BODYLESS:
+        fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2])]
+        framing = [field for field in fields if field[0] in _FRAMING]
+        if len(framing) != 1 or framing[0][0] != b"content-length" or status in _BODYLESS:
             return False
-        self.head = ReplyHead(status, fields, length)
-        self._missing = length
+        length = framing[0][1]
+        if _LENGTH.fullmatch(length) is None:
+            return False
+        self._missing = int(length)
+        self.head = ReplyHead(status, fields, self._missing)
         self._persistent = True
         self._count(data[match.end() :])
         return True
@@ -176,7 +176,11 @@ class ReplyReader:
                 raise ReplyBroken("it wants to change the protocol" if status == 101 else "it never gets to an answer")
             return
         self._in_head = False
-        self.head = ReplyHead(status, self._fields, self._body_length(status))
+        self.head = ReplyHead(status, self._fields, self._body_length(status), self._hop())
+
+    def _hop(self) -> frozenset[bytes]:
+        lists = [value for name, value in self._fields if name == b"connection"]
+        return frozenset(part.strip().lower() for value in lists for part in value.split(b","))
 
     def _body_length(self, status: int) -> int | None:
         length = coding = None

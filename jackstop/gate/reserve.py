@@ -151,7 +151,7 @@ class Reserve:
             return None
         gate.counting += 1
         try:
-            texts = meter.texts(self._admitted.document)
+            texts = meter.texts(self._ask.document)
             return await asyncio.get_running_loop().run_in_executor(
                 gate.counter, bounds.exact_input, texts, self._provider, self._ask.model
             )

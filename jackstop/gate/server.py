@@ -182,8 +182,7 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange = Exchange(gate, self, found, self._source(found))
         if not exchange.open():
             return True
-        refused = self._too_much(found)
-        if refused is not None:
+        if found.has_body and (refused := self._too_much(found)) is not None:
             exchange.refuse(refused, keep=False)
             return True
         self._state = State.BODY
@@ -200,7 +199,7 @@ class Connection(asyncio.Protocol):
         limit = self._gate.limits.body_bytes
         if head.content_length is not None and head.content_length > limit:
             return Refused("too_large", f"the request's body is beyond {limit} bytes")
-        if head.has_body and self._gate.overloaded:
+        if self._gate.overloaded:
             return Refused("overload", "the gate has too much in its hands; try again shortly", retry_after_s=2)
         return None
 
@@ -226,7 +225,7 @@ class Connection(asyncio.Protocol):
         self._state = State.BUSY
         self.deadline = math.inf
         exchange.receive(body)
-        return True
+        return self._state is not State.BUSY
 
     def _source(self, head: Head) -> Source:
         peer = self._peer
@@ -284,7 +283,8 @@ class Connection(asyncio.Protocol):
             self.deadline = self._gate.now() + self._gate.settings.gate.write_timeout_s
         else:
             self._rest()
-            self._advance()
+            if not self._reader.idle:
+                self._advance()
 
     def _rest(self) -> None:
         self._state = State.IDLE

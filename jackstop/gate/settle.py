@@ -13,7 +13,7 @@ Ending = Literal["unsent", "answered", "broken"]
 """`unsent`: not a byte went to the provider. `answered`: its response came whole. `broken`: neither."""
 
 
-class Charge(msgspec.Struct, frozen=True):
+class Charge(msgspec.Struct, frozen=True, gc=False):
     """Nano-dollars and tokens to settle. `released`: the hold ends at zero. `estimated`: the hold stays charged."""
 
     nusd: int
@@ -23,7 +23,7 @@ class Charge(msgspec.Struct, frozen=True):
     price_known: bool | None = None
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """What was held."""
 
     nusd: int

@@ -106,10 +106,12 @@ def fingerprint(key: bytes, text: str) -> str:
     return _mac(key, masked(text)) if text and key else ""
 
 
-@lru_cache(maxsize=512)
 def standing_fingerprint(key: bytes, text: str) -> str:
     """As `fingerprint`, remembered: for texts that an application sends with each of its requests."""
-    return fingerprint(key, text)
+    return _remembered(key, text[:_TEXT_CHARS])
+
+
+_remembered = lru_cache(maxsize=512)(fingerprint)
 
 
 def exact_fingerprint(key: bytes, text: str) -> str:

@@ -20,7 +20,7 @@ IDLE_S = 30.0
 MAX_IDLE_PER_ORIGIN = 512
 WRITE_BYTES = 256 * 1024
 """How much of a body is handed to the transport at once."""
-_TURN_S = 0.002
+_TURN_S = 0.05
 """A connection used again within so short a time is not asked for news that the loop has yet to bring."""
 _RESEND_BYTES = 16 * 1024
 """A request so small goes out in one write on a connection at rest: if that write fails, nothing was sent."""

@@ -8,18 +8,21 @@ same connection is never taken for a part of it.
 
 from __future__ import annotations
 
-import copy
 import re
+from io import BytesIO
 from typing import Any, Literal
 
 import httptools
 import msgspec
+from msgspec.structs import replace
 
 from jackstop.errors import Refused
 from jackstop.gate.chunks import ChunkedBody
 
 MAX_TARGET_BYTES = 8_192
 """Request targets beyond this are no provider's path."""
+LARGE_BODY_BYTES = 1024 * 1024
+"""Bodies from here on are put together as they come, and judged in a thread."""
 MAX_KEPT_HEADS = 4_096
 MAX_KEPT_HEAD_BYTES = 4_096
 _END = b"\r\n\r\n"
@@ -49,12 +52,13 @@ class WireLimits(msgspec.Struct, frozen=True):
     body_bytes: int = 32 * 1024 * 1024
 
 
-class Head(msgspec.Struct):
+class Head(msgspec.Struct, gc=False):
     """A request's head, checked. Header names are in lower case; `first` holds the first value of each name.
 
     `headers` and `first` leave the length out, `names` are those of all headers in their order. `memo` is what
     later phases derive from the head alone; requests that differ only in their length share it. `but_length` is
-    the head as it came without the digits of its length, empty where these stand in an unusual way.
+    the head as it came without the digits of its length, empty where these stand in an unusual way. `repeated` says
+    that it was read before.
     """
 
     method: str
@@ -71,6 +75,7 @@ class Head(msgspec.Struct):
     names: bytes
     memo: dict[str, Any]
     but_length: bytes = b""
+    repeated: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -143,7 +148,7 @@ class RequestReader:
     A refusal is final: the connection has to be closed after the answer.
     """
 
-    __slots__ = ("_body", "_chunks", "_count", "_heads", "_length", "_limits", "_pending", "_scanned")
+    __slots__ = ("_body", "_chunks", "_count", "_heads", "_large", "_length", "_limits", "_pending", "_scanned")
 
     def __init__(self, limits: WireLimits, heads: Heads) -> None:
         self._limits = limits
@@ -151,6 +156,7 @@ class RequestReader:
         self._pending: bytes | bytearray = b""
         self._scanned = 0
         self._body: list[bytes] = []
+        self._large: BytesIO | None = None
         self._count = 0
         self._length = 0
         self._chunks: ChunkedBody | None = None
@@ -208,10 +214,7 @@ class RequestReader:
         but_length = raw[:start] + raw[end:]
         known = self._heads.find(but_length)
         if known is not None and digits.isdigit() and len(digits) <= _LENGTH_DIGITS:
-            head = copy.copy(known)
-            head.content_length = int(digits)
-            head.size = len(raw)
-            return head
+            return replace(known, content_length=int(digits), size=len(raw), repeated=True)
         found = read_head(raw, self._limits)
         if isinstance(found, Head):
             found.but_length = but_length
@@ -227,6 +230,8 @@ class RequestReader:
             return self._chunks.body() if self._chunks.complete else None
         if self._count < self._length:
             return None
+        if self._large is not None:
+            return self._large.getvalue()
         return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
     def _take(self) -> Refused | None:
@@ -241,13 +246,23 @@ class RequestReader:
         if missing:
             part = bytes(self._pending[:missing])
             self._pending = bytes(self._pending[missing:])
-            self._body.append(part)
+            self._add(part)
             self._count += len(part)
         return None
+
+    def _add(self, part: bytes) -> None:
+        """Keep a part of the body; one that is large grows in one piece, since joining it would take a while."""
+        if self._length < LARGE_BODY_BYTES:
+            self._body.append(part)
+            return
+        if self._large is None:
+            self._large = BytesIO()
+        self._large.write(part)
 
     def next(self) -> None:
         """Forget the request that was read; what came behind it stays."""
         self._body = []
+        self._large = None
         self._count = 0
         self._length = 0
         self._chunks = None

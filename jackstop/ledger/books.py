@@ -27,7 +27,7 @@ EXHAUSTED_QUIET_US = 20_000
 _NO_ROOM = Refused("journal", "the gate's journal has no room; try again shortly", retry_after_s=2)
 
 
-class HoldContext(msgspec.Struct):
+class HoldContext(msgspec.Struct, gc=False):
     """What a hold is for; written into the journal beside it."""
 
     key_id: str

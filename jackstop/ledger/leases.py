@@ -31,6 +31,20 @@ class Grant(NamedTuple):
     frozen: bool = False
 
 
+class _Standing(NamedTuple):
+    """How a window stands, and one process's lease of it; no `lease_id` where there is none yet."""
+
+    amount: int
+    settled: int
+    leased: int
+    over: int
+    lease_id: int | None = None
+    own: int = 0
+    total: int = 0
+    booked: int = 0
+    journaled: int = 0
+
+
 class Opening(NamedTuple):
     """When windows may be opened: now, ahead of time, or not at all while the clock is in doubt."""
 
@@ -98,7 +112,12 @@ _SET_WINDOW = (
     .where(windows.c.limit_id == bindparam("which"), windows.c.window_us == bindparam("start"))
     .values({name: bindparam(f"new_{name}") for name in ("settled", "leased", "over")})
 )
-_NEW_LEASE = insert(leases).returning(leases.c.id)
+_OPEN = insert(windows).values({name: bindparam(name) for name in ("limit_id", "window_us", "amount")})
+_NEW_LEASE = (
+    insert(leases)
+    .values({name: bindparam(name) for name in ("limit_id", "window_us", "instance", "total", "leased")})
+    .returning(leases.c.id)
+)
 
 
 def grant(
@@ -135,13 +154,12 @@ def grant(
             return Grant(0, 0, lacking, left, holders=others)
         amount = left if left >= least else 0
     else:
-        own = found.own or 0
-        amount = max(need, min(want, (left + own) // (2 * processes) - own, left))
+        amount = max(need, min(want, (left + found.own) // (2 * processes) - found.own, left))
     lease_id = _grow(conn, limit_id, window_us, instance, found, amount, observed=False)
     return Grant(lease_id, amount, lacking, left - amount, over=observed and found.over > 0)
 
 
-def _find(conn: Connection, limit_id: int, window_us: int, instance: str, opening: Opening) -> Any:
+def _find(conn: Connection, limit_id: int, window_us: int, instance: str, opening: Opening) -> _Standing | None:
     """The window's books, opened if it is this one's turn; None where it may not be opened or was left behind."""
     names = {"which": limit_id, "start": window_us, "who": instance}
     found: Any = conn.execute(_FIND, names).one_or_none()
@@ -150,23 +168,25 @@ def _find(conn: Connection, limit_id: int, window_us: int, instance: str, openin
     start, end = calendar.bounds(found.window, window_us)
     if start != window_us or opening.now_us >= end or opening.now_us + opening.ahead_us < start:
         return None
-    if found.amount is None:
-        conn.execute(insert(windows).values(limit_id=limit_id, window_us=window_us, amount=found.limit_amount))
-    elif found.amount != found.limit_amount:
-        _lower(conn, limit_id, window_us, found)
-    else:
-        return found
-    return conn.execute(_FIND, names).one()
+    amount = found.amount
+    if amount is None:
+        conn.execute(_OPEN, {"limit_id": limit_id, "window_us": window_us, "amount": found.limit_amount})
+        return _Standing(found.limit_amount, 0, 0, 0)
+    if amount != found.limit_amount:
+        amount = _lower(conn, limit_id, window_us, found)
+    window = amount, found.settled, found.leased, found.over
+    if found.lease_id is None:
+        return _Standing(*window)
+    return _Standing(*window, found.lease_id, found.own, found.total, found.booked, found.journaled)
 
 
-def _lower(conn: Connection, limit_id: int, window_us: int, found: Any) -> None:
-    """Follow a limit that was changed, as far as what is settled and leased allows."""
-    floor = found.settled + found.leased - found.over
+def _lower(conn: Connection, limit_id: int, window_us: int, found: Any) -> int:
+    """Follow a limit that was changed, as far as what is settled and leased allows; the window's amount."""
+    amount = max(found.limit_amount, found.settled + found.leased - found.over)
     conn.execute(
-        update(windows)
-        .where(windows.c.limit_id == limit_id, windows.c.window_us == window_us)
-        .values(amount=max(found.limit_amount, floor))
+        update(windows).where(windows.c.limit_id == limit_id, windows.c.window_us == window_us).values(amount=amount)
     )
+    return int(amount)
 
 
 def _others(conn: Connection, limit_id: int, window_us: int, instance: str, lacking: int) -> tuple[str, ...]:
@@ -175,18 +195,21 @@ def _others(conn: Connection, limit_id: int, window_us: int, instance: str, lack
     return tuple(each.instance for each in held) if sum(each.leased for each in held) >= lacking else ()
 
 
-def _grow(conn: Connection, limit_id: int, window_us: int, who: str, found: Any, amount: int, *, observed: bool) -> int:
+def _grow(
+    conn: Connection, limit_id: int, window_us: int, who: str, found: _Standing, amount: int, *, observed: bool
+) -> int:
     """Add to a process's lease, made if there is none; its number. Beyond the limit only if it is `observed`."""
-    lease_id: int | None = found.lease_id
+    total = found.total + amount
+    own = max(0, total - found.booked)
+    lease_id = found.lease_id
     if lease_id is None:
-        new = {"limit_id": limit_id, "window_us": window_us, "instance": who}
+        new = {"limit_id": limit_id, "window_us": window_us, "instance": who, "total": total, "leased": own}
         lease_id = int(conn.execute(_NEW_LEASE, new).scalar_one())
+    elif amount:
+        lease = {"which": lease_id, "new_total": total, "new_booked": found.booked, "new_leased": own}
+        conn.execute(_SET_LEASE, {**lease, "new_journaled": found.journaled})
     if amount:
-        total, booked, own = (found.total or 0) + amount, found.booked or 0, found.own or 0
-        leased = max(0, total - booked)
-        lease = {"which": lease_id, "new_total": total, "new_booked": booked, "new_leased": leased}
-        conn.execute(_SET_LEASE, {**lease, "new_journaled": found.journaled or 0})
-        held = found.leased + leased - own
+        held = found.leased + own - found.own
         over = max(found.over, found.settled + held - found.amount) if observed else found.over
         window = {"which": limit_id, "start": window_us, "new_settled": found.settled}
         conn.execute(_SET_WINDOW, {**window, "new_leased": held, "new_over": over})

@@ -52,7 +52,8 @@ _NOT_FOR_CLIENTS = frozenset(
         b"strict-transport-security",
     }
 )
-_DROPPED = _HOP_BY_HOP | _NOT_FOR_CLIENTS
+_GATES_OWN = frozenset({b"content-length", b"x-jackstop-reason"})
+_DROPPED = _HOP_BY_HOP | _NOT_FOR_CLIENTS | _GATES_OWN
 
 
 def _known_flags(value: bytes, known: frozenset[bytes]) -> bytes:
@@ -83,13 +84,11 @@ def request_headers(route: Route, headers: Sequence[tuple[bytes, bytes]], secret
     return kept
 
 
-def response_headers(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-    """The provider's headers that the client may see: all but hop-by-hop ones and what names the organisation.
+def response_headers(headers: Sequence[tuple[bytes, bytes]], hop: frozenset[bytes], secret: bytes) -> Headers:
+    """The provider's headers that the client may see, without the length, which the gate gives by itself.
 
-    `headers` are the provider's, names in lower case.
+    Left out are hop-by-hop headers and those that Connection names as such (`hop`), what names the organisation, and
+    whatever repeats the credential's `secret`. Names are in lower case.
     """
-    named = [value for name, value in headers if name == b"connection"]
-    if not named:
-        return [field for field in headers if field[0] not in _DROPPED]
-    dropped = _DROPPED.union(part.strip().lower() for value in named for part in value.split(b","))
-    return [field for field in headers if field[0] not in dropped]
+    dropped = _DROPPED | hop if hop else _DROPPED
+    return [field for field in headers if field[0] not in dropped and not (secret and secret in field[1])]

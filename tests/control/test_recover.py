@@ -76,7 +76,8 @@ async def test_the_dead_are_booked_and_the_living_waited_for(node):
     assert control.lender.unresolved == {alive.instance}
     assert node.book() == (230, leased)
     (hold,) = node.holds()
-    assert hold.id == f"{dead.instance}-{still_open.position.segment}-{still_open.position.offset}"
+    segment, offset = still_open.position
+    assert hold.id == f"{dead.instance}-{segment}-{offset}"
     assert (hold.state, hold.nusd) == ("open", 200)
 
 

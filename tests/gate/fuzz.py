@@ -16,11 +16,11 @@ from typing import Any
 from jackstop.errors import Refused
 from jackstop.events.schema import Event
 from jackstop.gate import answer as answer_module
+from jackstop.gate import forward
 from jackstop.gate.admission import Admitted, Opening, admit, open_request
 from jackstop.gate.answer import Answer
 from jackstop.gate.document import read_document
 from jackstop.gate.entry import Entry
-from jackstop.gate.forward import origin, request
 from jackstop.gate.identify import Presented, presented
 from jackstop.gate.record import add_ask, add_opening, add_outcome, begin
 from jackstop.gate.refusals import answer
@@ -260,7 +260,8 @@ def sent(rng: random.Random, admitted: Admitted, head: Head, query: bytes, body:
         return "reserve"
     assert bound.nusd >= 0
     assert bound.tokens >= 0
-    raw_head, raw_body = request(opening, admitted, head, query, body, origin(opening.credential))
+    _, lines = forward.head(opening, head, query)
+    raw_head, raw_body = forward.request(lines, opening.route, admitted, body)
     assert raw_head.count(b"\r\n\r\n") == 1
     assert raw_head.endswith(b"content-length: %d\r\n\r\n" % len(raw_body)) or not opening.route.has_body
     if opening.route.meter is not None and opening.route.has_body:
@@ -269,7 +270,7 @@ def sent(rng: random.Random, admitted: Admitted, head: Head, query: bytes, body:
         asked = opening.route.meter.ask(again, len(raw_body))
         assert not isinstance(asked, Refused), "what goes out is what was admitted"
         assert asked.model == ask.model
-        assert all(isinstance(text, str) for text in opening.route.meter.texts(admitted.document))
+        assert all(isinstance(text, str) for text in opening.route.meter.texts(admitted.ask.document))
         if asked.has_output and admitted.write_cap and asked.output_cap is not None:
             assert asked.output_cap <= admitted.cap
     one_reply(rng, admitted)

@@ -109,10 +109,16 @@ def test_answers_do_not_name_the_organisation():
         (b"retry-after", b"3"),
         (b"content-length", b"9"),
     ]
-    assert names(providers.response_headers([(name.lower(), value) for name, value in given])) == [
+    given = [(name.lower(), value) for name, value in given]
+    assert names(providers.response_headers(given, frozenset({b"x-odd"}), b"")) == [
         b"content-type",
         b"x-request-id",
         b"openai-processing-ms",
         b"retry-after",
-        b"content-length",
+    ]
+    assert names(providers.response_headers(given, frozenset(), b"req_")) == [
+        b"content-type",
+        b"x-odd",
+        b"openai-processing-ms",
+        b"retry-after",
     ]

@@ -13,7 +13,7 @@ from jackstop.errors import Refused
 class Ask(msgspec.Struct, gc=False):
     """What a request asks for and can cause, read from its body before it is forwarded.
 
-    A meter fills it in while it reads the body; once it is answered, nobody changes it.
+    A meter fills it in while it reads the body; from then on it only loses its texts.
 
     `input_bound` is an upper bound in tokens on the input of one inference that the body itself carries.
     `whole_context` says that input also comes from elsewhere (a stored response, a file, a fetched page),
@@ -54,6 +54,11 @@ class Ask(msgspec.Struct, gc=False):
     system_text: str = ""
     tools_text: str = ""
     first_text: str = ""
+
+    def forget_texts(self) -> None:
+        """Let go of what the request says: once it is on its way, only what it asks for counts."""
+        self.document = {}
+        self.end_user = self.system_text = self.tools_text = self.first_text = ""
 
 
 class Usage(msgspec.Struct, gc=False):
