@@ -94,7 +94,7 @@ class Control:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Have every command imported and every statement of a grant compiled before someone waits; no trace is left."""
+        """Have every command imported and every statement of a grant compiled before anyone waits; leaves no trace."""
         commands.names()
         opening = leases.Opening(self.clock.now_us(), 0, frozen=False)
         with suppress(_Undone), self.store.begin() as conn:

@@ -7,9 +7,10 @@ Rules that a person set enforce unless the key is in mode observe, then the firs
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from jackstop import providers
 from jackstop.errors import Reason, Refused
@@ -82,24 +83,14 @@ def open_request(
     failed = _first_failed(rules, source, now_us) if rules.networks or rules.hours else None
     if failed is not None and rules.enforces:
         return failed
-    aim = _aim(head)
-    route = aim.route
-    if isinstance(route, Refused):
-        return route
-    if rules.providers is not None and route.provider not in rules.providers:
-        failed = failed or Refused("provider", f"this key may not use {route.provider}")
-    if rules.endpoints is not None and rules.endpoints.match(route.endpoint) is None:
-        failed = failed or Refused("endpoint", f"this key may not use the endpoint {route.endpoint}")
-    if failed is not None and rules.enforces:
-        return failed
-    credential = known.credentials_for(route.provider, entry)
-    if credential is None:
-        return Refused("provider", f"no active credential for {route.provider} is there for this key")
-    if aim.refused is not None:
-        return aim.refused
-    if not route.has_body and head.has_body:
-        return malformed(f"a {head.method} request to this path has no body")
-    return Opening(entry, rules, route, credential, None if failed is None else failed.reason)
+    opening: Opening | Refused | None = head.memo.get("opening")
+    if not isinstance(opening, Opening) or not _stands(opening, entry, known):
+        opening = _open(head, entry, rules, known)
+        if isinstance(opening, Opening) and opening.route.has_body:
+            head.memo["opening"] = opening
+    if failed is not None and isinstance(opening, Opening):
+        return replace(opening, would_refuse=failed.reason)
+    return opening
 
 
 def _first_failed(rules: Rules, source: Source, now_us: int) -> Refused | None:
@@ -110,20 +101,30 @@ def _first_failed(rules: Rules, source: Source, now_us: int) -> Refused | None:
     return None
 
 
-class _Aim(NamedTuple):
-    """Where a head alone says that the request goes, and why its body cannot be taken."""
-
-    route: providers.Route | Refused
-    refused: Refused | None
+def _stands(opening: Opening, entry: KeyEntry, known: Known) -> bool:
+    """Whether what was found for the same head before still holds: neither key nor credential has changed."""
+    return opening.entry is entry and known.credentials_for(opening.route.provider, entry) is opening.credential
 
 
-def _aim(head: Head) -> _Aim:
-    aim: _Aim | None = head.memo.get("aim")
-    if aim is None:
-        route = providers.route(head.method, head.path)
-        refused = _content(head) if not isinstance(route, Refused) and route.has_body else None
-        aim = head.memo["aim"] = _Aim(route, refused)
-    return aim
+def _open(head: Head, entry: KeyEntry, rules: Rules, known: Known) -> Opening | Refused:
+    """Judge what the head alone shows of where the request goes."""
+    route = providers.route(head.method, head.path)
+    if isinstance(route, Refused):
+        return route
+    failed = None
+    if rules.providers is not None and route.provider not in rules.providers:
+        failed = Refused("provider", f"this key may not use {route.provider}")
+    elif rules.endpoints is not None and rules.endpoints.match(route.endpoint) is None:
+        failed = Refused("endpoint", f"this key may not use the endpoint {route.endpoint}")
+    if failed is not None and rules.enforces:
+        return failed
+    credential = known.credentials_for(route.provider, entry)
+    if credential is None:
+        return Refused("provider", f"no active credential for {route.provider} is there for this key")
+    refused = _content(head, route)
+    if refused is not None:
+        return refused
+    return Opening(entry, rules, route, credential, None if failed is None else failed.reason)
 
 
 def _state(entry: KeyEntry, now_us: int) -> Refused | None:
@@ -139,8 +140,10 @@ def _state(entry: KeyEntry, now_us: int) -> Refused | None:
     return None
 
 
-def _content(head: Head) -> Refused | None:
-    """Whether there is a body, as JSON, uncompressed."""
+def _content(head: Head, route: providers.Route) -> Refused | None:
+    """Whether a body is there only where one belongs, as JSON, uncompressed."""
+    if not route.has_body:
+        return malformed(f"a {head.method} request to this path has no body") if head.has_body else None
     if head.content_length is None and not head.chunked:
         return malformed("the request has no body; send its Content-Length", 411)
     if head.first.get(b"content-encoding", b"identity").lower() not in {b"identity", b""}:

@@ -124,14 +124,12 @@ class Exchange:
         if key is None:
             self._turn_away(refusals.UNAUTHORIZED)
             return False
-        event = record.begin(self._head, self._source, key, found.method, now, gate.instance)
-        self._entry = Entry(gate.books, event)
         opening = open_request(self._head, key, self._source, now, gate.registry, gate.settings)
+        self._entry = Entry(gate.books, record.begin(self._head, self._source, key, opening, now, gate.instance))
         if isinstance(opening, Refused):
             self.refuse(opening, keep=False)
             return False
         self._opening = opening
-        record.add_opening(event, opening)
         gate.exchanges.add(self)
         if not self._head.repeated:
             gate.heads.keep(self._head)

@@ -9,6 +9,7 @@ from jackstop.errors import Refused
 from jackstop.events.schema import Event
 from jackstop.gate import traits
 from jackstop.gate.admission import Admitted, Opening
+from jackstop.gate.identify import presented
 from jackstop.gate.meter.base import Outcome
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.source import Source
@@ -40,14 +41,15 @@ _REFUSED_OUTCOMES = {
 }
 
 
-def begin(head: Head, source: Source, entry: KeyEntry, method: str, ts_us: int, gate_id: str) -> Event:
-    """The event of a request whose head was read and whose key is known; `method` is how the key came."""
-    made: tuple[KeyEntry, Event] | None = head.memo.get("event")
-    if made is None or made[0] is not entry:
-        known = _read(head, gate_id)
-        _add_key(known, entry, method)
-        head.memo["event"] = (entry, known)
+def begin(head: Head, source: Source, entry: KeyEntry, opening: Opening | Refused, ts_us: int, gate_id: str) -> Event:
+    """The event of a request whose head was judged and whose key is known."""
+    if isinstance(opening, Refused):
+        known = _read(head, entry, gate_id)
     else:
+        made: tuple[Opening, Event] | None = head.memo.get("event")
+        if made is None or made[0].entry is not entry or made[0].credential is not opening.credential:
+            made = (opening, _add_opening(_read(head, entry, gate_id), opening))
+            head.memo["event"] = made
         known = made[1]
     return replace(
         known,
@@ -62,8 +64,9 @@ def begin(head: Head, source: Source, entry: KeyEntry, method: str, ts_us: int, 
     )
 
 
-def _read(head: Head, gate_id: str) -> Event:
-    first = head.first
+def _read(head: Head, entry: KeyEntry, gate_id: str) -> Event:
+    """What head and key say, the same with each request."""
+    first, row, found = head.first, entry.row, presented(head)
     agent = first.get(b"user-agent")
     user_agent = "" if agent is None else masked(agent.decode("latin-1"))[: traits.USER_AGENT_CHARS]
     return Event(
@@ -75,28 +78,26 @@ def _read(head: Head, gate_id: str) -> Event:
         client=traits.client_family(user_agent, first.get(b"x-stainless-lang", b"").decode("latin-1")[:16]),
         http_fp=traits.header_order(head.names),
         referer_host=traits.referer_host(first.get(b"referer") or first.get(b"origin")),
+        key_id=row.id,
+        key_kind="canary" if row.canary else "virtual",
+        owner=row.owner,
+        team=row.team,
+        auth_method="" if isinstance(found, Refused) else found.method,
+        markers="canary" if row.canary else "",
     )
 
 
-def _add_key(event: Event, entry: KeyEntry, method: str) -> None:
-    row = entry.row
-    event.key_id = row.id
-    event.key_kind = "canary" if row.canary else "virtual"
-    event.owner = row.owner
-    event.team = row.team
-    event.auth_method = method
-    if row.canary:
-        event.markers = "canary"
-
-
-def add_opening(event: Event, opening: Opening) -> None:
+def _add_opening(event: Event, opening: Opening) -> Event:
     """Where it goes, and with which credential."""
     route, credential = opening.route, opening.credential
-    event.provider = route.provider
-    event.endpoint = route.endpoint
-    event.action_class = route.action_class
-    event.credential_id = credential.name
-    event.provider_key_id = credential.provider_key_id
+    return replace(
+        event,
+        provider=route.provider,
+        endpoint=route.endpoint,
+        action_class=route.action_class,
+        credential_id=credential.name,
+        provider_key_id=credential.provider_key_id,
+    )
 
 
 def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: bytes) -> None:

@@ -100,6 +100,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self._state
+        if state is State.IDLE and self._reader.idle:
+            whole = self._reader.whole(data)
+            if whole is not None:
+                self._take_whole(*whole)
+                return
         if state is State.DISCARD:
             self._discarded += len(data)
             if self._discarded > DISCARD_BYTES:
@@ -179,11 +184,8 @@ class Connection(asyncio.Protocol):
         if found.path in _PROBES:
             self._answer_probe(found)
             return True
-        exchange = self._exchange = Exchange(gate, self, found, self._source(found))
-        if not exchange.open():
-            return True
-        if found.has_body and (refused := self._too_much(found)) is not None:
-            exchange.refuse(refused, keep=False)
+        exchange = self._open(found)
+        if exchange is None:
             return True
         self._state = State.BODY
         if self._charged or self._charged_head:
@@ -194,6 +196,27 @@ class Connection(asyncio.Protocol):
         if found.expects_continue and found.has_body and self._reader.idle:
             self.write(_CONTINUE)
         return True
+
+    def _open(self, head: Head) -> Exchange | None:
+        """Begin an exchange; None when it was refused, and answered."""
+        exchange = self._exchange = Exchange(self._gate, self, head, self._source(head))
+        if not exchange.open():
+            return None
+        if head.has_body and (refused := self._too_much(head)) is not None:
+            exchange.refuse(refused, keep=False)
+            return None
+        return exchange
+
+    def _take_whole(self, head: Head, body: bytes) -> None:
+        self._state = State.HEAD
+        exchange = self._open(head)
+        if exchange is not None:
+            self._serve(exchange, body)
+
+    def _serve(self, exchange: Exchange, body: bytes) -> None:
+        self._state = State.BUSY
+        self.deadline = math.inf
+        exchange.receive(body)
 
     def _too_much(self, head: Head) -> Refused | None:
         limit = self._gate.limits.body_bytes
@@ -222,9 +245,7 @@ class Connection(asyncio.Protocol):
             exchange.refuse(body, keep=False)
             return True
         self._reader.next()
-        self._state = State.BUSY
-        self.deadline = math.inf
-        exchange.receive(body)
+        self._serve(exchange, body)
         return self._state is not State.BUSY
 
     def _source(self, head: Head) -> Source:

@@ -21,7 +21,7 @@ MAX_IDLE_PER_ORIGIN = 512
 WRITE_BYTES = 256 * 1024
 """How much of a body is handed to the transport at once."""
 _TURN_S = 0.05
-"""A connection used again within so short a time is not asked for news that the loop has yet to bring."""
+"""A connection that is used again so soon is not asked for news that the loop has yet to bring."""
 _RESEND_BYTES = 16 * 1024
 """A request so small goes out in one write on a connection at rest: if that write fails, nothing was sent."""
 
@@ -146,7 +146,7 @@ class Upstream(asyncio.Protocol):
         """Whether the provider has neither closed the idle connection nor said anything on it."""
         if self.transport is None or self.transport.is_closing() or self._poll is None:
             return False
-        # The loop has told by now of what happened before its last turn.
+        # Providers close what was idle for seconds; what happened before the loop's last turn it has told.
         return time.monotonic() - self.idle_since < _TURN_S or not self._poll.poll(0)
 
     # What the transport calls.

@@ -198,26 +198,40 @@ class RequestReader:
         raw = bytes(pending[:end])
         self._pending = bytes(pending[end:])
         self._scanned = 0
-        found = self._judge(raw)
+        found = self._again(raw, end) or self._first(raw)
         if isinstance(found, Head):
             self._length = found.content_length or 0
             self._chunks = ChunkedBody(self._limits.body_bytes) if found.chunked else None
         return found
 
-    def _judge(self, raw: bytes) -> Head | Refused:
-        """Read a head, unless it was read before with another length."""
-        start = _length_at(raw)
-        if start < 0:
-            return read_head(raw, self._limits)
-        end = raw.find(b"\r\n", start)
-        digits = raw[start:end]
-        but_length = raw[:start] + raw[end:]
-        known = self._heads.find(but_length)
-        if known is not None and digits.isdigit() and len(digits) <= _LENGTH_DIGITS:
-            return replace(known, content_length=int(digits), size=len(raw), repeated=True)
+    def whole(self, data: bytes) -> tuple[Head, bytes] | None:
+        """The usual request: all in one piece, its head as one that was read before, and just its body behind it.
+
+        None for any other, of which nothing was taken then.
+        """
+        end = data.find(_END) + len(_END)
+        head = self._again(data, end)
+        if head is None or head.content_length != len(data) - end:
+            return None
+        return head, data[end:]
+
+    def _again(self, data: bytes, end: int) -> Head | None:
+        """The head that ends at `end`, if it was read before with this or another length."""
+        start = _length_at(data)
+        if not 0 <= start < end:
+            return None
+        behind = data.find(b"\r\n", start)
+        digits = data[start:behind]
+        known = self._heads.find(data[:start] + data[behind:end])
+        if known is None or not digits.isdigit() or len(digits) > _LENGTH_DIGITS:
+            return None
+        return replace(known, content_length=int(digits), size=end, repeated=True)
+
+    def _first(self, raw: bytes) -> Head | Refused:
         found = read_head(raw, self._limits)
-        if isinstance(found, Head):
-            found.but_length = but_length
+        start = _length_at(raw)
+        if start >= 0 and isinstance(found, Head):
+            found.but_length = raw[:start] + raw[raw.find(b"\r\n", start) :]
         return found
 
     def body(self) -> bytes | Refused | None:

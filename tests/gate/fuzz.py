@@ -22,7 +22,7 @@ from jackstop.gate.answer import Answer
 from jackstop.gate.document import read_document
 from jackstop.gate.entry import Entry
 from jackstop.gate.identify import Presented, presented
-from jackstop.gate.record import add_ask, add_opening, add_outcome, begin
+from jackstop.gate.record import add_ask, add_outcome, begin
 from jackstop.gate.refusals import answer
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.reply import ReplyBroken, ReplyReader
@@ -240,15 +240,14 @@ def one_request(rng: random.Random) -> str:
         of_peer("127.0.0.1"), TRUSTED, [value for name, value in head.headers if name == b"x-forwarded-for"]
     )
     entry = KeyEntry(KeyRow("k", b"d", "o", "t", "n", policy=rng.choice(POLICIES)))
-    book = Entry(NoBooks(), begin(head, source, entry, key.method, NOW_US, "g"))  # type: ignore[arg-type]
     opening = open_request(head, entry, source, NOW_US, Known(), SETTINGS)
+    book = Entry(NoBooks(), begin(head, source, entry, opening, NOW_US, "g"))  # type: ignore[arg-type]
     admitted = admit(opening, body, SETTINGS) if isinstance(opening, Opening) else opening
     if isinstance(admitted, Refused):
         answer(admitted, error_dialect(head.path), close=False)
         book.refused(admitted, error_dialect(head.path))
         return "admit"
     assert isinstance(opening, Opening)
-    add_opening(book.event, opening)
     add_ask(book.event, admitted, len(body), b"k" * 32)
     return sent(rng, admitted, head, key.query, body)
 

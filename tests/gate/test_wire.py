@@ -259,6 +259,27 @@ def test_requests_that_differ_only_in_their_length_share_what_is_derived_from_th
     assert two.size == one.size + 2
 
 
+@given(st.binary(max_size=300), st.sampled_from(["", "X: y\r\n", "Transfer-Encoding: chunked\r\n"]), st.integers(-3, 3))
+def test_a_request_in_one_piece_is_what_it_is_in_two(body: bytes, rest: str, off: int) -> None:
+    kept = Heads()
+    first = RequestReader(LIMITS, kept)
+    first.feed(with_length("5"))
+    head = first.head()
+    assert isinstance(head, Head)
+    kept.keep(head)
+    length = max(0, len(body) + off)
+    raw = f"POST / HTTP/1.1\r\n{HOST}Content-Length: {length}\r\n{rest}\r\n".encode() + body
+    at_once = RequestReader(LIMITS, kept).whole(raw)
+    reader = RequestReader(LIMITS, kept)
+    reader.feed(raw)
+    again = reader.head()
+    if at_once is None:
+        assert off or rest != "X: y\r\n"
+    else:
+        assert at_once == (again, reader.body())
+        assert at_once[1] == body
+
+
 def test_a_head_is_forgotten_unless_it_is_seen_again() -> None:
     kept = Heads()
 

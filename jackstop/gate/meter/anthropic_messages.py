@@ -293,7 +293,7 @@ class MessagesMeter:
         ask.tools_n = len(tools)
         ask.tools_text = fields.as_text(body.get("tools"))
         fields.read(ask, body, MEMBERS)
-        ask.probe = probes.chat(ask, messages, [] if cap is None else [cap], zero_is_probe=False)
+        ask.probe = probes.chat(ask, messages, cap, zero_is_probe=False)
         # The system prompt counts as a message.
         template = allowances.PER_REQUEST + allowances.PER_MESSAGE * (len(messages) + 1)
         content.bound_input(ask, self.provider, template + (allowances.ANTHROPIC_TOOLS_PROMPT if tools else 0))

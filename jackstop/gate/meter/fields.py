@@ -15,6 +15,7 @@ from jackstop.gate.meter.base import Ask
 _MAX_COUNT = 10**12
 _MAX_MODEL_CHARS = 256
 _TOO_DEEP = Refused("malformed", "the body is nested too deep", status=400)
+_OBJECTS = frozenset({dict})
 _encode = msgspec.json.Encoder().encode
 
 Body = Mapping[str, Any]
@@ -43,6 +44,11 @@ def answers_refused(ask: Callable[[_Meter, Body, int], Ask]) -> Callable[[_Meter
     return answer
 
 
+def plain(members: Members) -> frozenset[str]:
+    """The members that need no reading."""
+    return frozenset(name for name, reader in members.items() if reader is None)
+
+
 def read(ask: Ask, body: Body, members: Members) -> None:
     """Read every member as `members` says. One that nobody here has read up on leaves the request unbounded."""
     for name, value in body.items():
@@ -69,8 +75,8 @@ def text(body: Body, name: str) -> str:
 
 def model(body: Body) -> str:
     """The model. Raises Malformed where there is none."""
-    found = text(body, "model")
-    if not found:
+    found = body.get("model")
+    if not isinstance(found, str) or not found:
         raise Malformed("`model` is required and has to be a string")
     if len(found) > _MAX_MODEL_CHARS:
         raise Malformed("`model` is longer than any model's name")
@@ -118,9 +124,8 @@ def items(body: Body, name: str) -> list[Any]:
 def objects(body: Body, name: str) -> list[dict[str, Any]]:
     """An array of objects, empty where it is absent or null. Raises Malformed for another type."""
     found = items(body, name)
-    for entry in found:
-        if not isinstance(entry, dict):
-            raise Malformed(f"every entry of `{name}` has to be an object")
+    if not _OBJECTS.issuperset(map(type, found)):
+        raise Malformed(f"every entry of `{name}` has to be an object")
     return found
 
 

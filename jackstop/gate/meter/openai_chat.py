@@ -133,6 +133,23 @@ def _part(ask: Ask, part: Any) -> str:
     return content.unknown(ask, kind) if read is None else read(ask, part)
 
 
+def _messages(ask: Ask, messages: list[dict[str, Any]]) -> None:
+    first_text = system_text = ""
+    for message in messages:
+        said = message.get("content")
+        if not isinstance(said, str):
+            said = content.first_text(ask, said, _part)
+        role = message.get("role")
+        if role == "user":
+            first_text = first_text or said
+        elif role in ("system", "developer"):
+            system_text = system_text or said
+        if "audio" in message and message["audio"] is not None:
+            ask.unmetered = "audio"
+    ask.first_text = first_text
+    ask.system_text = system_text
+
+
 class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
@@ -174,26 +191,19 @@ class ChatMeter:
         self.provider = provider
         self.caps = caps
         self.members = members
+        self._plain = fields.plain(members)
+        self._cache_write = "short" if provider in allowances.AUTOMATIC_CACHE else ""
 
     @fields.answers_refused
     def ask(self, body: Body, size: int) -> Ask:
         """Read a request; see `Meter.ask`."""
         messages = fields.messages(body)
-        ask = Ask(model=fields.model(body), document=body, input_bound=size, messages_n=len(messages))
-        for message in messages:
-            said = content.first_text(ask, message.get("content"), _part)
-            role = message.get("role")
-            if role == "user":
-                ask.first_text = ask.first_text or said
-            elif role in ("system", "developer"):
-                ask.system_text = ask.system_text or said
-            if message.get("audio") is not None:
-                ask.unmetered = "audio"
-        fields.read(ask, body, self.members)
+        ask = Ask(fields.model(body), body, input_bound=size, messages_n=len(messages), cache_write=self._cache_write)
+        _messages(ask, messages)
+        if not body.keys() <= self._plain:
+            fields.read(ask, body, self.members)
         if (kind := _UNMETERED_MODELS.search(ask.model)) is not None:
             ask.unmetered = "audio" if "audio" in kind[0] else "web search in chat completions"
-        if self.provider == "openai":
-            ask.cache_write = "short"
         ask.end_user = openai_request.end_user(body)
         ask.tools_text = fields.as_text(body.get("tools") or body.get("functions"))
         ask.probe = probes.chat(ask, messages, self._cap(ask, body))
@@ -201,16 +211,15 @@ class ChatMeter:
         content.bound_input(ask, self.provider, template)
         return ask
 
-    def _cap(self, ask: Ask, body: Body) -> list[int]:
-        """Read the caps that the client set; the largest bounds the output."""
-        caps = []
+    def _cap(self, ask: Ask, body: Body) -> int | None:
+        """Read the caps that the client set: the largest bounds the output, the lowest is returned."""
+        lowest = None
         for name in self.caps:
-            cap = fields.whole_number(body, name)
-            if cap is not None:
-                caps.append(cap)
+            if name in body and (cap := fields.whole_number(body, name)) is not None:
+                lowest = cap if lowest is None or cap < lowest else lowest
                 if cap > (ask.output_cap or 0):
                     ask.output_cap = cap
-        return caps
+        return lowest
 
     def rewrite(self, body: bytes, ask: Ask, cap: int | None) -> bytes:
         """Write the cap into the field that the client used, and ask for usage in a stream."""
@@ -274,9 +283,8 @@ class _Reading:
         outcome.model = chunk.model or outcome.model
         outcome.request_id = chunk.id or outcome.request_id
         self._tier = chunk.service_tier or self._tier
-        if chunk.usage is None or (usage := chat_usage(chunk.usage)) is None:
+        if chunk.usage is None or (usage := chat_usage(chunk.usage, self._tier)) is None:
             return False
-        usage.service_tier = self._tier
         outcome.usage = usage
         return chunk.choices is not None and not chunk.choices
 

@@ -9,6 +9,8 @@ from jackstop.gate.meter.fields import Body
 # Tiers with a list price; "auto" leaves it to the project, whose default is "default".
 _TIERS = frozenset({"flex", "scale", "priority", "fast"})
 _STANDARD_TIERS = frozenset({"", "auto", "default"})
+_END_USERS = ("safety_identifier", "user", "user_id")
+_NAMES_END_USER = frozenset(_END_USERS)
 
 
 def service_tier(ask: Ask, body: Body) -> None:
@@ -29,7 +31,9 @@ def cache_write(body: Body) -> str:
 
 def end_user(body: Body) -> str:
     """The end user that the client names, "" for none."""
-    for name in ("safety_identifier", "user", "user_id"):
+    if _NAMES_END_USER.isdisjoint(body):
+        return ""
+    for name in _END_USERS:
         value = body.get(name)
         if isinstance(value, str) and value:
             return value

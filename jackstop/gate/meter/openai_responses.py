@@ -310,7 +310,7 @@ class ResponsesMeter:
         ask.tools_text = fields.as_text(body.get("tools"))
         fields.read(ask, body, MEMBERS)
         ask.end_user = openai_request.end_user(body)
-        ask.probe = probes.chat(ask, items, [] if cap is None else [cap])
+        ask.probe = probes.chat(ask, items, cap)
         # The instructions count as a message.
         template = allowances.PER_REQUEST + allowances.PER_MESSAGE * (len(items) + 1)
         content.bound_input(ask, self.provider, template + allowances.PER_TOOL * ask.tools_n)

@@ -21,6 +21,10 @@ class CompletionDetails(msgspec.Struct, gc=False):
     reasoning_tokens: Count | None = None
 
 
+_NO_PROMPT_DETAILS = PromptDetails()
+_NO_COMPLETION_DETAILS = CompletionDetails()
+
+
 class ChatUsage(msgspec.Struct, gc=False):
     """openai 3.54 types/completion_usage.py, and DeepSeek's cache counts beside it."""
 
@@ -81,24 +85,23 @@ def error_code(raw: msgspec.Raw) -> str:
     return str(error.code or error.type or "error")[:128]
 
 
-def chat_usage(found: ChatUsage) -> Usage | None:
-    """Chat or embeddings usage; None where the input is missing."""
+def chat_usage(found: ChatUsage, tier: str = "") -> Usage | None:
+    """Chat or embeddings usage, billed by `tier`; None where the input is missing."""
     into = found.prompt_tokens
     if into is None:
         return None
-    read = write = reasoning = None
-    if (inputs := found.prompt_tokens_details) is not None:
-        read, write = inputs.cached_tokens, inputs.cache_write_tokens
-    if (outputs := found.completion_tokens_details) is not None:
-        reasoning = outputs.reasoning_tokens
+    inputs = found.prompt_tokens_details or _NO_PROMPT_DETAILS
+    outputs = found.completion_tokens_details or _NO_COMPLETION_DETAILS
+    read, write = inputs.cached_tokens, inputs.cache_write_tokens or 0
     if read is None:
         read = found.prompt_cache_hit_tokens or 0
     return Usage(
-        input_tokens=max(0, into - read - (write or 0)),
+        input_tokens=max(0, into - read - write),
         cache_read_tokens=read,
-        cache_write_tokens=write or 0,
+        cache_write_tokens=write,
         output_tokens=_output(found.completion_tokens or 0, found.total_tokens, into),
-        reasoning_tokens=reasoning or 0,
+        reasoning_tokens=outputs.reasoning_tokens or 0,
+        service_tier=tier,
     )
 
 

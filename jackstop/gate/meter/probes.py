@@ -30,19 +30,18 @@ def _says_nothing(messages: list[Any]) -> bool:
     )
 
 
-def chat(ask: Ask, messages: list[Any], caps: list[int], *, zero_is_probe: bool = True) -> str:
-    """The name of the signature that a chat-shaped request matches, "" for none. `caps` are all that the client set.
+def chat(ask: Ask, messages: list[Any], lowest_cap: int | None, *, zero_is_probe: bool = True) -> str:
+    """The name of the signature that a chat-shaped request matches, "" for none. `lowest_cap` is of those it sets.
 
     `zero_is_probe` is False where a cap of zero has a use of its own (Anthropic fills its cache with it).
     """
-    lowest = min(caps) if caps else 2
-    if lowest < 0 or (lowest == 0 and zero_is_probe):
+    if lowest_cap is not None and lowest_cap <= 0 and (lowest_cap < 0 or zero_is_probe):
         return "token_limit"
     if not messages:
         return "no_messages"
     if ask.model in _BASE_MODELS:
         return "base_model_chat"
-    if lowest <= 1 and _says_nothing(messages):
+    if lowest_cap is not None and lowest_cap <= 1 and _says_nothing(messages):
         return "empty_content"
     if len(messages) <= 3 and len(ask.first_text) <= _LONGEST_PROBE:
         said = ask.first_text.lower()
