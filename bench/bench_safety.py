@@ -25,7 +25,7 @@ PROMPT = "Hello"
 OVERLAP_MS = 200
 QUIET_S = 5
 """Without an answer for so long, a revoked key counts as dead."""
-BEYOND = 30
+BEYOND = 45
 """So many requests more than fit are sent one after the other."""
 ANSWERED = 8
 """So many are answered before a gateway is killed."""
@@ -41,7 +41,7 @@ class Size(NamedTuple):
     outage_s: float
 
 
-WHOLE = Size(repetitions=3, burst=200, revoked_s=90, outage_s=15)
+WHOLE = Size(repetitions=2, burst=200, revoked_s=75, outage_s=10)
 QUICK = Size(repetitions=1, burst=100, revoked_s=15, outage_s=5)
 
 
@@ -89,11 +89,12 @@ class Trial:
                 status = answer.status
         return Met(status, began, time.monotonic())
 
-    def send(self, key, count, at_once, *, seconds=None, pace_s=0.0):
+    def send(self, key, count, at_once, **more):
         """So many requests, or for so many seconds; what each of them met."""
-        return asyncio.run(self.sending(key, count, at_once, seconds, pace_s))
+        return asyncio.run(self.sending(key, count, at_once, **more))
 
-    async def sending(self, key, count, at_once, seconds, pace_s):
+    async def sending(self, key, count, at_once, *, seconds=None, pace_s=0.0, refused_s=0.0):
+        """`at_once` senders, each with a pause after every request, and with another one after every refusal."""
         mets, end = [], time.monotonic() + (seconds or 3600)
         left = iter(range(count))
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -104,8 +105,9 @@ class Trial:
                 for _ in left:
                     if time.monotonic() > end:
                         return
-                    mets.append(await self.one(client, key))
-                    await asyncio.sleep(pace_s)
+                    met = await self.one(client, key)
+                    mets.append(met)
+                    await asyncio.sleep(pace_s + (0 if met.status == 200 else refused_s))
 
             await asyncio.gather(*(sender() for _ in range(at_once)))
         return mets
@@ -142,7 +144,7 @@ def near(trial):
     ):
         trial.provider.set(out, latency)
         count = CAPS[kind][0] + (BEYOND if at_once == 1 else 0)
-        _, cost = trial.spend(trial.gateway.key(kind), count, at_once)
+        _, cost = trial.spend(trial.gateway.key(kind), count, at_once, refused_s=latency / 1000)
         found[name] = percent(cost, trial.gateway.cap(kind))
     return found
 
@@ -177,7 +179,7 @@ def killed(trial):
     provider.set(FULL, 3_000)
 
     async def cut():
-        sending = asyncio.create_task(trial.sending(open_key, ANSWERED, ANSWERED, None, 0))
+        sending = asyncio.create_task(trial.sending(open_key, ANSWERED, ANSWERED))
         await asyncio.sleep(1.0)
         await asyncio.to_thread(gateway.kill)
         await sending
@@ -210,7 +212,7 @@ def storeless(trial, size):
     at = time.monotonic()
     mets = trial.send(wide, 100_000, 2, seconds=size.outage_s, pace_s=0.05)
     provider.set(FULL, OVERLAP_MS)
-    _, cost = trial.spend(tight, 48, 16)
+    _, cost = trial.spend(tight, 32, 16)
     good = [met.began - at for met in mets if met.status == 200]
     return percent(len(good), len(mets)), max(good, default=0.0), percent(before + cost, gateway.cap("tight"))
 
@@ -349,6 +351,18 @@ def percent(part, whole):
 # -- the section ------------------------------------------------------------------------------------------------
 
 
+NOTE = """\
+The same script for every gateway that starts, with two workers unless it says otherwise (TensorZero: two gateways on
+one Valkey). The provider is `jackstop sandbox`: it charges every request that it answers, at the list price of
+gpt-4o-mini, and its bill is what counts as spent. Requests ask for at most 500 output tokens and get all of them, or 50
+where it says short. *At once*: {burst} requests, 64 at a time, with a key whose cap is 20 requests' cost; the worst of
+{repetitions}. *SIGKILL* of every process of the gateway, a second after the last of eight answers: what of their cost
+its books have lost after a restart, and how much more than without the crash the key can then spend. *Revoked*: until
+the last answer to a request that was sent after the revocation. *Store gone*: a key with room for thousands of
+requests, and one at a quarter of its cap. *Unused*: of the cap, after more requests than fit were sent one after the
+other, with full and with short answers (100 fit); then of 100 that fit, 16 at a time, those that were refused.
+LiteLLM's database engine is a stand-in, see bench/peers/litellm_database.py; Bifrost, Kong, Helicone and Envoy AI
+Gateway cannot be had from a package registry."""
 COLUMNS = [
     "gateway, mode",
     "over the cap at once, 1 and 2 workers",
@@ -366,7 +380,7 @@ def section(folder, quick):
         for kind in kinds:
             found.append(measure(name, kind, folder / kind.__name__, size))
             print(*found[-1].row(), sep=" | ", flush=True)
-    note = "\n".join(__doc__.split("\n")[2:])
+    note = NOTE.format(burst=size.burst, repetitions=size.repetitions)
     yield Table("What a key can spend", COLUMNS, [each.row() for each in found], note)
     rows = [row for each in found for row in each.details()]
     yield Table("The same in figures", ["gateway, mode", "what", "figure"], rows)

@@ -281,11 +281,13 @@ class TensorZero(Gateway):
 
 class TensorZeroHigh(TensorZero):
     mode = "cost_per_day by tag, default_cost three times a request's"
+    workers = (2,)
     share = 3
 
 
 class TensorZeroTokens(TensorZero):
     mode = "tokens_per_day by tag"
+    workers = (2,)
 
     def limit(self, kind):
         requests, tokens = CAPS[kind]
