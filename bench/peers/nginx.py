@@ -1,5 +1,6 @@
 """nginx from Debian as a bare proxy: no keys, no limits, no body read; the least that a proxy in C does."""
 
+import os
 import subprocess
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ NAME = "nginx"
 CONFIGURATION = """\
 worker_processes {workers};
 daemon off;
+{user}
 pid {folder}/nginx.pid;
 error_log {folder}/error.log error;
 events {{ worker_connections 16384; }}
@@ -106,7 +108,9 @@ def _run(cache, folder, cores, keys, **values):
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "nginx.log"
     configuration = folder / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, **values))
+    # As root it would become `nobody`, who cannot write large bodies into our folder.
+    user = "" if os.geteuid() else "user root;"
+    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, user=user, **values))
     command = [_program(cache), "-p", folder, "-c", configuration, "-e", folder / "error.log"]
     process = spawn(command, log, cores)
     wait_listening(port, process, log)

@@ -151,9 +151,21 @@ class Answer:
             self._stream = None
             return data
 
+    def at_once(self, data: bytes) -> bytes:
+        """As `content` and `end`, for an answer that came in one piece."""
+        if self._stream is not None or self._mask is not None:
+            return self.content(data) + self.end()
+        self._keep(data)
+        return self._frame(data) + (_LAST_CHUNK if self._chunked else b"")
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is a stream that a meter reads."""
+        return self._stream is not None
+
     def opening(self) -> bytes:
-        """What the client gets before any content: a stream's head, so that it sees that the stream has begun."""
-        return self._frame(b"") if self._stream is not None else b""
+        """What the client gets before any content: the head of a stream, so that it sees that this has begun."""
+        return self._frame(b"")
 
     @property
     def begun(self) -> bool:

@@ -279,14 +279,17 @@ class Exchange:
         if self._phase is Phase.FORWARD:
             if reply.head is None:
                 return
-            self._begin_answer(reply)
+            begun = self._begin_answer(reply)
+            if reply.complete:
+                self._complete(begun, begun.at_once(reply.take()))
+                return
         answer = self._answer
         assert answer is not None
         data = reply.take()
         if data:
             before = answer.kept_bytes
             out = answer.content(data)
-            if answer.kept_bytes != before and not reply.complete:
+            if answer.kept_bytes != before:
                 self._buffer(answer.kept_bytes - before)
             if answer.said_all and not self._entry.written:
                 self._settle("answered")
@@ -295,11 +298,11 @@ class Exchange:
         if self._phase is not Phase.STREAM:
             return
         if reply.complete:
-            self._complete(answer)
+            self._complete(answer, answer.end())
         elif not self._slow:
             self._wait_for(self._gate.settings.gate.stream_idle_timeout_s)
 
-    def _begin_answer(self, reply: ReplyReader) -> None:
+    def _begin_answer(self, reply: ReplyReader) -> Answer:
         admitted, opening = self._admitted, self._opening
         assert reply.head is not None
         assert admitted is not None
@@ -318,13 +321,12 @@ class Exchange:
         )
         self._answer = answer
         self._entry.replied(answer)
-        first = answer.opening()
-        if first and self._client is not None:
-            self._client.write(first)
+        if answer.streams and not reply.complete and self._client is not None:
+            self._client.write(answer.opening())
+        return answer
 
-    def _complete(self, answer: Answer) -> None:
+    def _complete(self, answer: Answer, last: bytes) -> None:
         """The provider's answer is whole: book it, then let its last bytes go."""
-        last = answer.end()
         if not self._entry.written:
             self._settle("answered")
         client, upstream = self._client, self._upstream
