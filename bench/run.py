@@ -3,13 +3,14 @@
 A section is a function `(folder, quick) -> tables` in the `SECTIONS` of a module bench/bench_*.py, which gives each a
 name and a title; `PEERS` there names the gateways whose versions count. NAME is a section, or a module without its
 `bench_`; none means all. What a run finds is kept in bench/results/bench-NAME.json, and bench/results.md is written
-anew from all of these. `--quick` takes seconds, to try a section: it prints what it finds, and keeps nothing. The
-status is 1 when a section did not come to its end.
+anew from all of these, as is the table in the README. `--quick` takes seconds, to try a section: it prints what it
+finds, and keeps nothing. The status is 1 when a section did not come to its end.
 """
 
 import argparse
 import importlib
 import pkgutil
+import re
 import signal
 import sys
 import tempfile
@@ -22,6 +23,9 @@ from bench import peers, record
 
 HERE = Path(__file__).parent
 PAGE = HERE / "results.md"
+README = HERE.parent / "README.md"
+MARKED = re.compile(r"(<!-- bench:(\S+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+"""Where the first table of a section stands in the README."""
 CACHE = HERE.parent / ".cache/bench"
 HEAD = """\
 # Beside its peers
@@ -96,6 +100,14 @@ def render():
         "\n".join(["## Targets", "", *record.grid(["section", "what", "figure", "target", "held"], targets)]),
     ]
     PAGE.write_text("\n\n".join([*parts, *(_section(*result) for result in results)]) + "\n")
+    first = {name: found["tables"][0] for name, _, found in results}
+    README.write_text(MARKED.sub(lambda mark: _marked(mark, first.get(mark[2])), README.read_text()))
+
+
+def _marked(mark, table):
+    if table is None:
+        return mark[0]
+    return "\n".join([mark[1].rstrip(), *record.grid(table["columns"], table["rows"]), mark[3]])
 
 
 def _section(name, group, found):

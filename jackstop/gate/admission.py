@@ -16,22 +16,22 @@ from jackstop import providers
 from jackstop.errors import Reason, Refused
 from jackstop.gate.document import read_document
 from jackstop.gate.meter.base import Ask
-from jackstop.gate.refusals import UNAUTHORIZED
+from jackstop.gate.refusals import UNAUTHORIZED, malformed
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.rules import Rules, compile_policy
 from jackstop.gate.source import Source, within
-from jackstop.gate.wire import Head, malformed
+from jackstop.gate.wire import Head
 from jackstop.keys.hours import in_hours
 from jackstop.keys.policy import CredentialRow
 from jackstop.settings import Settings
 
 
-class Known(Protocol):
+class Snapshot(Protocol):
     """What admission asks of the registry."""
 
     def fresh(self, entry: KeyEntry, now_us: int) -> bool: ...
 
-    def credentials_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None: ...
+    def credential_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None: ...
 
 
 class Opening(msgspec.Struct, gc=False):
@@ -61,31 +61,26 @@ NO_BODY = Ask(model="", has_output=False)
 """What a request without a body asks for."""
 
 
-def rules_of(entry: KeyEntry, settings: Settings) -> Rules:
-    """The key's compiled policy, compiled with its first request."""
-    rules = entry.rules
-    if rules is None:
-        rules = entry.rules = compile_policy(entry.row.policy, settings.mode)
-    assert isinstance(rules, Rules)
-    return rules
-
-
 def open_request(
-    head: Head, entry: KeyEntry, source: Source, now_us: int, known: Known, settings: Settings
+    head: Head, entry: KeyEntry, source: Source, now_us: int, snapshot: Snapshot, settings: Settings
 ) -> Opening | Refused:
     """Judge what the head alone shows."""
-    refused = _state(entry, now_us)
+    refused = _key_state(entry, now_us)
     if refused is not None:
         return refused
-    if not known.fresh(entry, now_us):
+    if not snapshot.fresh(entry, now_us):
         return Refused("stale", "the gate has not heard from control for too long; try again shortly", retry_after_s=5)
-    rules = rules_of(entry, settings)
-    failed = _first_failed(rules, source, now_us) if rules.networks or rules.hours else None
+    rules = _rules_of(entry, settings)
+    failed = _network_or_hours(rules, source, now_us) if rules.networks or rules.hours else None
     if failed is not None and rules.enforces:
         return failed
-    opening: Opening | Refused | None = head.memo.get("opening")
-    if not isinstance(opening, Opening) or not _stands(opening, entry, known):
-        opening = _open(head, entry, rules, known)
+    opening: Opening | Refused
+    found: Opening | None = head.memo.get("opening")
+    if found is not None and _still_holds(found, entry, snapshot):
+        opening = found
+    else:
+        opening = _open(head, entry, rules, snapshot)
+        # Whether a route without a body gets one depends on the length, which heads with the same memo do not share.
         if isinstance(opening, Opening) and opening.route.has_body:
             head.memo["opening"] = opening
     if failed is not None and isinstance(opening, Opening):
@@ -93,41 +88,8 @@ def open_request(
     return opening
 
 
-def _first_failed(rules: Rules, source: Source, now_us: int) -> Refused | None:
-    if rules.networks and not within(source.address, rules.networks):
-        return Refused("network", "this key may not be used from this network")
-    if rules.hours and not in_hours(rules.hours, now_us):
-        return Refused("hours", "this key may not be used at this hour")
-    return None
-
-
-def _stands(opening: Opening, entry: KeyEntry, known: Known) -> bool:
-    """Whether what was found for the same head before still holds: neither key nor credential has changed."""
-    return opening.entry is entry and known.credentials_for(opening.route.provider, entry) is opening.credential
-
-
-def _open(head: Head, entry: KeyEntry, rules: Rules, known: Known) -> Opening | Refused:
-    """Judge what the head alone shows of where the request goes."""
-    route = providers.route(head.method, head.path)
-    if isinstance(route, Refused):
-        return route
-    failed = None
-    if rules.providers is not None and route.provider not in rules.providers:
-        failed = Refused("provider", f"this key may not use {route.provider}")
-    elif rules.endpoints is not None and rules.endpoints.match(route.endpoint) is None:
-        failed = Refused("endpoint", f"this key may not use the endpoint {route.endpoint}")
-    if failed is not None and rules.enforces:
-        return failed
-    credential = known.credentials_for(route.provider, entry)
-    if credential is None:
-        return Refused("provider", f"no active credential for {route.provider} is there for this key")
-    refused = _content(head, route)
-    if refused is not None:
-        return refused
-    return Opening(entry, rules, route, credential, None if failed is None else failed.reason)
-
-
-def _state(entry: KeyEntry, now_us: int) -> Refused | None:
+def _key_state(entry: KeyEntry, now_us: int) -> Refused | None:
+    """Refused where the key itself may not be used; a canary is answered as a key that nobody knows."""
     row = entry.row
     if row.canary:
         return UNAUTHORIZED
@@ -140,8 +102,51 @@ def _state(entry: KeyEntry, now_us: int) -> Refused | None:
     return None
 
 
-def _content(head: Head, route: providers.Route) -> Refused | None:
-    """Whether a body is there only where one belongs, as JSON, uncompressed."""
+def _rules_of(entry: KeyEntry, settings: Settings) -> Rules:
+    """The key's compiled policy, compiled with its first request."""
+    rules = entry.rules
+    if rules is None:
+        rules = entry.rules = compile_policy(entry.row.policy, settings.mode)
+    return rules
+
+
+def _network_or_hours(rules: Rules, source: Source, now_us: int) -> Refused | None:
+    """Refused where the key may not be used from here, or now."""
+    if rules.networks and not within(source.address, rules.networks):
+        return Refused("network", "this key may not be used from this network")
+    if rules.hours and not in_hours(rules.hours, now_us):
+        return Refused("hours", "this key may not be used at this hour")
+    return None
+
+
+def _still_holds(opening: Opening, entry: KeyEntry, snapshot: Snapshot) -> bool:
+    """Whether what was found for the same head before still holds: neither key nor credential has changed."""
+    return opening.entry is entry and snapshot.credential_for(opening.route.provider, entry) is opening.credential
+
+
+def _open(head: Head, entry: KeyEntry, rules: Rules, snapshot: Snapshot) -> Opening | Refused:
+    """Judge what the head alone shows of where the request goes."""
+    route = providers.route(head.method, head.path)
+    if isinstance(route, Refused):
+        return route
+    failed = None
+    if rules.providers is not None and route.provider not in rules.providers:
+        failed = Refused("provider", f"this key may not use {route.provider}")
+    elif rules.endpoints is not None and rules.endpoints.match(route.endpoint) is None:
+        failed = Refused("endpoint", f"this key may not use the endpoint {route.endpoint}")
+    if failed is not None and rules.enforces:
+        return failed
+    credential = snapshot.credential_for(route.provider, entry)
+    if credential is None:
+        return Refused("provider", f"no active credential for {route.provider} is there for this key")
+    refused = _content_headers(head, route)
+    if refused is not None:
+        return refused
+    return Opening(entry, rules, route, credential, None if failed is None else failed.reason)
+
+
+def _content_headers(head: Head, route: providers.Route) -> Refused | None:
+    """Refused unless a body comes just where one belongs, as JSON, uncompressed."""
     if not route.has_body:
         return malformed(f"a {head.method} request to this path has no body") if head.has_body else None
     if head.content_length is None and not head.chunked:
@@ -168,16 +173,17 @@ def admit(opening: Opening, raw: bytes, settings: Settings) -> Admitted | Refuse
     if isinstance(ask, Refused):
         return ask
     rules = opening.rules
-    would = opening.would_refuse
-    for refused, enforced in _body_rules(ask, rules):
+    would_refuse = opening.would_refuse
+    for failed, enforced in _body_rules(ask, rules):
         if enforced:
-            return refused
-        would = would or refused.reason
-    cap, write_cap = output_cap(ask, rules, settings)
-    return Admitted(opening, ask, cap, write_cap, would)
+            return failed
+        would_refuse = would_refuse or failed.reason
+    cap, write_cap = _output_cap(ask, rules, settings)
+    return Admitted(opening, ask, cap, write_cap, would_refuse)
 
 
 def _body_rules(ask: Ask, rules: Rules) -> list[tuple[Refused, bool]]:
+    """The rules that the body fails, each with whether it is enforced."""
     failed: list[tuple[Refused, bool]] = []
     if ask.unmetered:
         failed.append((Refused("unmetered", f"no response reports what this costs: {ask.unmetered}"), True))
@@ -191,7 +197,7 @@ def _body_rules(ask: Ask, rules: Rules) -> list[tuple[Refused, bool]]:
     return failed
 
 
-def output_cap(ask: Ask, rules: Rules, settings: Settings) -> tuple[int, bool]:
+def _output_cap(ask: Ask, rules: Rules, settings: Settings) -> tuple[int, bool]:
     """The output cap in tokens that holds, and whether it has to be written into the body.
 
     The policy's ceiling lowers what the client asks for; a key in mode observe keeps what it asked for.

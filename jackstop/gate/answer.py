@@ -13,39 +13,14 @@ from jackstop.gate import messages
 from jackstop.gate.context import note
 from jackstop.gate.mask import Mask
 from jackstop.gate.meter.base import Ask, Meter, Outcome, StreamMeter
-from jackstop.gate.reply import ReplyHead
+from jackstop.gate.reply import BODYLESS, ReplyHead
+from jackstop.gate.status import status_line
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """The longest response whose usage is read; a longer one leaves its hold charged."""
 MAX_ERROR_BYTES = 64 * 1024
-_BODYLESS = frozenset({204, 304})
+"""How much of an error is kept, to be read for its code."""
 _LAST_CHUNK = b"0\r\n\r\n"
-_PHRASES = {
-    200: b"OK",
-    201: b"Created",
-    204: b"No Content",
-    301: b"Moved Permanently",
-    302: b"Found",
-    304: b"Not Modified",
-    307: b"Temporary Redirect",
-    308: b"Permanent Redirect",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    402: b"Payment Required",
-    403: b"Forbidden",
-    404: b"Not Found",
-    408: b"Request Timeout",
-    409: b"Conflict",
-    413: b"Content Too Large",
-    422: b"Unprocessable Content",
-    429: b"Too Many Requests",
-    500: b"Internal Server Error",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    529: b"Overloaded",
-}
-_STATUS_LINES = {status: b"HTTP/1.1 %d %s" % (status, phrase) for status, phrase in _PHRASES.items()}
 
 
 class Answer:
@@ -93,11 +68,11 @@ class Answer:
         self._mask = Mask(secret) if secret and not good else None
         self.headers = headers = providers.response_headers(head.headers, head.hop, secret)
         self._stream: StreamMeter | None = None
-        if good and meter is not None and is_event_stream(headers):
+        if good and meter is not None and _is_event_stream(headers):
             self._stream = meter.stream(ask)
         self._kept: list[bytes] | None = [] if self._stream is None and (meter is not None or not good) else None
         self.kept_bytes = 0
-        bodyless = status in _BODYLESS
+        bodyless = status in BODYLESS
         length = None if self._stream is not None or bodyless else head.length
         self._chunked = length is None and version == "1.1" and not bodyless
         self._has_length = length is not None
@@ -105,7 +80,7 @@ class Answer:
         self._head = self._write_head(status, length)
 
     def _write_head(self, status: int, length: int | None) -> bytes:
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+        lines = [status_line(status)]
         lines += [b"%s: %s" % field for field in self.headers]
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
@@ -117,9 +92,28 @@ class Answer:
         return b"\r\n".join(lines)
 
     @property
+    def streams(self) -> bool:
+        """Whether it is a stream that a meter reads."""
+        return self._stream is not None
+
+    @property
     def said_all(self) -> bool:
         """Whether a stream has come to its own end, so that nothing that costs can follow."""
         return self._stream is not None and self._stream.outcome.complete
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client got any byte of it."""
+        return not self._head
+
+    @property
+    def framed(self) -> bool:
+        """Whether a client that gets only a part can tell so by the connection's end."""
+        return self._chunked or self._has_length
+
+    def begin(self) -> bytes:
+        """What the client gets before any content: the head of a stream, so that it sees that this has begun."""
+        return self._frame(b"")
 
     def content(self, data: bytes) -> bytes:
         """The provider's bytes; returns what the client gets now."""
@@ -132,6 +126,38 @@ class Answer:
         self._keep(data)
         now, self._held_back = self._held_back, data
         return self._frame(now) if now else b""
+
+    def end(self) -> bytes:
+        """The provider's answer is complete; returns the last bytes for the client."""
+        left = self._stream.end() if self._stream is not None else self._held_back
+        self._held_back = b""
+        if self._mask is not None:
+            tail = self._mask.end()
+            self._keep(tail)
+            left += tail
+        return self._frame(left) + (_LAST_CHUNK if self._chunked else b"")
+
+    def at_once(self, data: bytes) -> bytes:
+        """As `content` and `end`, for an answer that came in one piece."""
+        if self._stream is not None or self._mask is not None:
+            return self.content(data) + self.end()
+        self._keep(data)
+        return self._frame(data) + (_LAST_CHUNK if self._chunked else b"")
+
+    def outcome(self) -> Outcome:
+        """What the answer says of its use, as far as it has come."""
+        if self._stream is not None:
+            return self._stream.outcome
+        body = b"".join(self._kept) if self._kept is not None else b""
+        self._kept = None
+        if not 200 <= self.status < 300:
+            self.error_code, self.error_message = messages.read_error(body)
+            return Outcome()
+        try:
+            return self._meter.whole(body) if self._meter is not None and body else Outcome()
+        except Exception as error:
+            note("a response could not be read", error)
+            return Outcome()
 
     def _keep(self, data: bytes) -> None:
         if self._kept is None:
@@ -151,32 +177,6 @@ class Answer:
             self._stream = None
             return data
 
-    def at_once(self, data: bytes) -> bytes:
-        """As `content` and `end`, for an answer that came in one piece."""
-        if self._stream is not None or self._mask is not None:
-            return self.content(data) + self.end()
-        self._keep(data)
-        return self._frame(data) + (_LAST_CHUNK if self._chunked else b"")
-
-    @property
-    def streams(self) -> bool:
-        """Whether it is a stream that a meter reads."""
-        return self._stream is not None
-
-    def opening(self) -> bytes:
-        """What the client gets before any content: the head of a stream, so that it sees that this has begun."""
-        return self._frame(b"")
-
-    @property
-    def begun(self) -> bool:
-        """Whether the client got any byte of it."""
-        return not self._head
-
-    @property
-    def framed(self) -> bool:
-        """Whether a client that gets only a part can tell so by the connection's end."""
-        return self._chunked or self._has_length
-
     def _frame(self, data: bytes) -> bytes:
         head, self._head = self._head, b""
         self.sent += len(data)
@@ -184,33 +184,8 @@ class Answer:
             return b"%s%x\r\n%s\r\n" % (head, len(data), data)
         return head + data
 
-    def end(self) -> bytes:
-        """The provider's answer is complete; returns the last bytes for the client."""
-        left = self._stream.end() if self._stream is not None else self._held_back
-        self._held_back = b""
-        if self._mask is not None:
-            tail = self._mask.end()
-            self._keep(tail)
-            left += tail
-        return self._frame(left) + (_LAST_CHUNK if self._chunked else b"")
 
-    def outcome(self) -> Outcome:
-        """What the answer says of its use, as far as it has come."""
-        if self._stream is not None:
-            return self._stream.outcome
-        body = b"".join(self._kept) if self._kept is not None else b""
-        self._kept = None
-        if not 200 <= self.status < 300:
-            self.error_code, self.error_message = messages.read_error(body)
-            return Outcome()
-        try:
-            return self._meter.whole(body) if self._meter is not None and body else Outcome()
-        except Exception as error:
-            note("a response could not be read", error)
-            return Outcome()
-
-
-def is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
+def _is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether a response is server-sent events."""
     for name, value in headers:
         if name == b"content-type":

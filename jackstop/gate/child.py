@@ -21,6 +21,11 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def name_of(kind: Kind, slot: int) -> str:
+    """As in the log's file name and in what the parent prints."""
+    return f"{kind}-{slot}" if kind == "gate" else kind
+
+
 @dataclass
 class Child:
     """A running process. `started` and `deadline` are on the monotonic clock, which survives an exec.
@@ -42,8 +47,7 @@ class Child:
 
     @property
     def name(self) -> str:
-        """As in the log's file name and in what the parent prints."""
-        return f"{self.kind}-{self.slot}" if self.kind == "gate" else self.kind
+        return name_of(self.kind, self.slot)
 
 
 def rotate(log: Path) -> None:

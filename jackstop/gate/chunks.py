@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 
 from jackstop.errors import Refused
+from jackstop.gate.refusals import malformed
 
 MAX_LINE_BYTES = 128
 """A chunk's size line with its extensions, without its line end."""
 MAX_FRAMING_BYTES = 64 * 1024
 """Size lines of one whole body beyond one for every 16 bytes of data; a body in slivers is no honest client's."""
 _LINE = re.compile(rb"(?P<size>[0-9a-fA-F]{1,8})(?:[ \t]*;[\t\x20-\x7e]*)?")
-
-
-def _malformed(message: str) -> Refused:
-    return Refused("malformed", message, status=400)
 
 
 class ChunkedBody:
@@ -62,20 +59,20 @@ class ChunkedBody:
             if data[at : at + 2] == b"\r\n":
                 self._after_data = False
                 return 2
-            return 0 if data[at:] == b"\r" else _malformed("a chunk is longer than its size says")
+            return 0 if data[at:] == b"\r" else malformed("a chunk is longer than its size says")
         end = data.find(b"\r\n", at, at + MAX_LINE_BYTES + 2)
         if end < 0:
             short = len(data) - at <= MAX_LINE_BYTES
-            return 0 if short and b"\n" not in data[at:] else _malformed("a chunk's size line is too long or malformed")
+            return 0 if short and b"\n" not in data[at:] else malformed("a chunk's size line is too long or malformed")
         match = _LINE.fullmatch(data, at, end)
         if match is None:
-            return _malformed("a chunk's size is not a hexadecimal number")
+            return malformed("a chunk's size is not a hexadecimal number")
         size = int(match["size"], 16)
         if not size:
             return self._last(data, at, end)
         self._framing += end - at
         if self._framing > MAX_FRAMING_BYTES + self.count // 16:
-            return _malformed("the body's chunks are too small")
+            return malformed("the body's chunks are too small")
         if self.count + size > self._limit:
             return Refused("too_large", f"the request's body is beyond {self._limit} bytes", status=413)
         self._left = size
@@ -86,7 +83,7 @@ class ChunkedBody:
         if closing == b"\r\n":
             self.complete = True
             return end + 4 - at
-        return 0 if closing in {b"", b"\r"} else _malformed("trailers are not accepted here")
+        return 0 if closing in {b"", b"\r"} else malformed("trailers are not accepted here")
 
     def body(self) -> bytes:
         """The data of all chunks."""

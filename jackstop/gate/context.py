@@ -35,8 +35,7 @@ UPLOADS_SHARE = 4
 HEADS_SHARE = 8
 """One part in so many of `max_buffered_bytes` is for heads that are not complete."""
 JUDGE_NICENESS = 10
-MAX_COUNTING = 16
-"""Exact counts that run or wait at the same time; beyond it a request is refused without one."""
+"""How far the thread that judges large bodies stands back behind the loop."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,12 @@ def _stand_back() -> None:
 
 
 class Gate:
-    """One gate process, without its sockets."""
+    """One gate process, without its sockets.
+
+    `buffered` are the bytes of bodies kept over all connections and exchanges, `buffered_heads` those of heads that are
+    not complete, `uploads` those of bodies that are not complete, by key. `draining` exchanges go on without their
+    client, `counting` ones wait for an exact count.
+    """
 
     def __init__(
         self,
@@ -85,8 +89,8 @@ class Gate:
         self.draining = 0
         self.stopping = False
         self.counting = 0
-        self.counter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")
-        self.judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge", initializer=_stand_back)
+        self.count_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")
+        self.judge_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge", initializer=_stand_back)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         registry.on_stop(self.stop_exchanges)
@@ -118,7 +122,7 @@ class Gate:
     def start(self) -> None:
         """Begin to look at deadlines. Needs a running loop."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self.failed)
+        loop.set_exception_handler(self._callback_failed)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
@@ -133,6 +137,18 @@ class Gate:
             self._heads_turn_at = now + HEADS_KEPT_S
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
+    def _callback_failed(
+        self,
+        loop: asyncio.AbstractEventLoop,  # noqa: ARG002 -- asyncio's call
+        context: dict[str, Any],
+    ) -> None:
+        """The loop's exception handler: what a callback let through."""
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            note("a callback failed", error)
+        else:
+            log.error("the loop reports: %s", context.get("message", "nothing"))
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what has to wait, and keep it from being collected. It handles its own failures."""
         task = asyncio.get_running_loop().create_task(work)
@@ -146,14 +162,6 @@ class Gate:
                 credential is not None and exchange.credential_name == credential
             ):
                 exchange.stop(at_once=credential is not None)
-
-    def failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002 -- asyncio's call
-        """The loop's exception handler: what a callback let through."""
-        error = context.get("exception")
-        if isinstance(error, BaseException):
-            note("a callback failed", error)
-        else:
-            log.error("the loop reports: %s", context.get("message", "nothing"))
 
     def retire(self) -> None:
         """Begin to stop: every connection ends with its next answer, or once it is idle."""
@@ -178,5 +186,5 @@ class Gate:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.pool.close()
-        for executor in (self.counter, self.judge):
+        for executor in (self.count_thread, self.judge_thread):
             executor.shutdown(wait=False, cancel_futures=True)

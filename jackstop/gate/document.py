@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from jackstop.errors import Refused
+from jackstop.gate.refusals import malformed
 
 MAX_DEPTH = 100
 """Levels of arrays and objects; providers' own requests stay below twenty, JSON schemas of tools included."""
@@ -20,7 +21,8 @@ MAX_VALUES = 500_000
 """Values and names; reading more would keep other requests waiting. One of embeddings has at most 300,000 tokens."""
 _LEAST_BYTES = 2
 """A value has at least one character, and a comma before the next."""
-# Matches to the body's end where a text has none, so that its time grows with the body and no faster.
+# A text that never ends matches to the body's end and without backtracking, so that the time of a search grows with
+# the body and no faster.
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE_BYTES = 4
@@ -82,7 +84,7 @@ def read_document(raw: bytes) -> dict[str, Any] | Refused:
 
 
 def _malformed(why: str) -> Refused:
-    return Refused("malformed", f"the request's body cannot be accepted: {why}", status=400)
+    return malformed(f"the request's body cannot be accepted: {why}")
 
 
 def _too_many(raw: bytes) -> bool:

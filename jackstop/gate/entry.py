@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic_ns
 
 from jackstop.errors import Refused
 from jackstop.events.schema import Event
@@ -11,7 +11,7 @@ from jackstop.gate.admission import Admitted
 from jackstop.gate.answer import Answer
 from jackstop.gate.context import note
 from jackstop.gate.meter.base import Outcome
-from jackstop.gate.settle import Charge, Ending, Held, charge
+from jackstop.gate.settle import Charge, Ending, charge
 from jackstop.ledger.books import Books, Hold
 
 
@@ -22,7 +22,7 @@ class Entry:
 
     def __init__(self, books: Books, event: Event) -> None:
         self._books = books
-        self._began_ns = time.monotonic_ns()
+        self._began_ns = monotonic_ns()
         self.event = event
         self.hold: Hold | None = None
         self.written = False
@@ -32,13 +32,14 @@ class Entry:
         self.hold = hold
         event = self.event
         event.hold_nusd = hold.nusd
-        would_refuse = admitted.would_refuse or hold.would_refuse
-        event.decision = "would_refuse" if would_refuse else "admitted"
-        event.reason = would_refuse or ""
+        event.decision = "admitted"
+        if would_refuse := admitted.would_refuse or hold.would_refuse:
+            event.decision = "would_refuse"
+            event.reason = would_refuse
         if admitted.ask.has_output:
             event.max_output_sent = admitted.cap
 
-    def refused(self, refused: Refused, dialect: refusals.Dialect) -> None:
+    def refused(self, refused: Refused, dialect: refusals.ErrorDialect) -> None:
         """The request is refused before anything was held."""
         record.add_refusal(self.event, refused, refusals.status_of(refused, dialect))
         self._record()
@@ -48,7 +49,7 @@ class Entry:
         self.event.outcome = "cancelled"
         self._record()
 
-    def failed(self, refused: Refused, dialect: refusals.Dialect) -> None:
+    def failed(self, refused: Refused, dialect: refusals.ErrorDialect) -> None:
         """The provider gave no answer; to be settled next."""
         event = self.event
         event.status = refusals.status_of(refused, dialect)
@@ -64,18 +65,29 @@ class Entry:
         """Book what the request costs, and write its event. `left`: the client is gone."""
         hold, event = self.hold, self.event
         assert hold is not None
-        outcome = Outcome()
-        if answer is not None:
+        if answer is None:
+            outcome = Outcome()
+        else:
             outcome = answer.outcome()
             record.add_outcome(event, outcome)
-            event.error_code = event.error_code or answer.error_code
-            event.error_message = answer.error_message
+            if answer.error_code or answer.error_message:
+                event.error_code = event.error_code or answer.error_code
+                event.error_message = answer.error_message
             event.response_bytes = answer.sent
         if ending == "broken" and event.outcome == "ok":
             event.outcome = "error"
         if left and event.outcome in {"ok", "error", ""}:
             event.outcome = "cancelled"
-        due = self._due(ending, outcome, hold, admitted)
+        route = admitted.opening.route
+        metered = route.meter is not None
+        try:
+            due = charge(
+                ending, event.status or 0, outcome, hold, route.provider, admitted.ask, event.ts, metered=metered
+            )
+        except Exception as error:
+            # A hold must end, whatever a price list does: it stays charged.
+            note("a charge could not be reckoned", error)
+            due = Charge(hold.nusd, hold.tokens, estimated=True)
         event.cost_nusd = due.nusd
         event.estimated = due.estimated
         event.price_known = due.price_known
@@ -88,28 +100,10 @@ class Entry:
         else:
             self._books.settle(hold, event, due.nusd, due.tokens)
 
-    def _due(self, ending: Ending, outcome: Outcome, hold: Hold, admitted: Admitted) -> Charge:
-        route, held = admitted.opening.route, Held(hold.nusd, hold.tokens)
-        try:
-            return charge(
-                ending,
-                self.event.status or 0,
-                outcome,
-                held,
-                route.provider,
-                admitted.ask,
-                self.event.ts,
-                metered=route.meter is not None,
-            )
-        except Exception as error:
-            # A hold must end, whatever a price list does: it stays charged.
-            note("a charge could not be reckoned", error)
-            return Charge(held.nusd, held.tokens, estimated=True)
-
     def _record(self) -> None:
         self.written = True
         self.event.latency_us = self._elapsed_us()
         self._books.record(self.event)
 
     def _elapsed_us(self) -> int:
-        return (time.monotonic_ns() - self._began_ns) // 1000
+        return (monotonic_ns() - self._began_ns) // 1000

@@ -27,7 +27,8 @@ from jackstop.gate.upstream import Origin, Unreachable, Upstream
 from jackstop.gate.wire import LARGE_BODY_BYTES, Head
 from jackstop.ledger.books import Hold
 
-_NOTHING = (b"", b"")
+# Head and body of a request that is not written yet, or need not be kept any more.
+_NO_REQUEST = (b"", b"")
 
 
 class Client(Protocol):
@@ -47,7 +48,7 @@ class Client(Protocol):
 
 
 class Phase(Enum):
-    """Where an exchange is."""
+    """Where an exchange is. Identify and settle take no time, so nothing is ever found in them."""
 
     ADMIT = 1
     RESERVE = 2
@@ -91,7 +92,7 @@ class Exchange:
         self._opening: Opening | None = None
         self._admitted: Admitted | None = None
         self._body = b""
-        self._request = _NOTHING
+        self._request = _NO_REQUEST
         self._buffered = 0
         self._upstream: Upstream | None = None
         self._answer: Answer | None = None
@@ -150,21 +151,23 @@ class Exchange:
             self._judged(self._judge())
 
     def _judge(self) -> Admitted | Refused:
+        """Admit or refuse the body. Touches nothing but the body and the settings: it may run in a thread."""
         assert self._opening is not None
         try:
             return admit(self._opening, self._body, self._gate.settings)
         except Exception as error:
             note("a body could not be judged", error)
-            return Refused("malformed", "the request's body cannot be judged")
+            return refusals.malformed("the request's body cannot be judged")
 
     async def _judge_apart(self) -> None:
         """As `_judge`, in a thread: a large body must not keep everyone else waiting."""
-        self._judged(await asyncio.get_running_loop().run_in_executor(self._gate.judge, self._judge))
+        self._judged(await asyncio.get_running_loop().run_in_executor(self._gate.judge_thread, self._judge))
 
     def _judged(self, admitted: Admitted | Refused) -> None:
-        event, size = self._entry.event, len(self._body)
+        """Refuse the request, or reserve: at once, or with a wait for what is not leased here."""
         if self._phase is Phase.DONE:
             return
+        event, size = self._entry.event, len(self._body)
         if isinstance(admitted, Refused):
             event.request_bytes = self._head.size + size
             self.refuse(admitted, keep=True)
@@ -176,7 +179,7 @@ class Exchange:
         got = reserve.now()
         if isinstance(got, Hold):
             self._reserved(got)
-        elif isinstance(got, Refused) and not reserve.may_yet(got):
+        elif isinstance(got, Refused):
             self.refuse(got, keep=True)
         else:
             self._gate.spawn(self._wait(reserve))
@@ -205,7 +208,7 @@ class Exchange:
             client.write(refusals.answer(refused, self._dialect(), close=not keep, body=body))
             client.finished(keep=keep)
 
-    def _dialect(self) -> refusals.Dialect:
+    def _dialect(self) -> refusals.ErrorDialect:
         return providers.error_dialect(self._head.path)
 
     # -- forward ----------------------------------------------------------------------------------------------------
@@ -303,12 +306,13 @@ class Exchange:
             self._wait_for(self._gate.settings.gate.stream_idle_timeout_s)
 
     def _begin_answer(self, reply: ReplyReader) -> Answer:
+        """The head of the provider's answer has come: from here on, the request itself is not needed."""
         admitted, opening = self._admitted, self._opening
         assert reply.head is not None
         assert admitted is not None
         assert opening is not None
         self._phase = Phase.STREAM
-        self._request = _NOTHING
+        self._request = _NO_REQUEST
         self._buffer(-self._buffered)
         keep = self._head.keep_alive and not self._gate.stopping
         answer = Answer(
@@ -322,7 +326,7 @@ class Exchange:
         self._answer = answer
         self._entry.replied(answer)
         if answer.streams and not reply.complete and self._client is not None:
-            self._client.write(answer.opening())
+            self._client.write(answer.begin())
         return answer
 
     def _complete(self, answer: Answer, last: bytes) -> None:
@@ -457,6 +461,7 @@ class Exchange:
         self._entry.settle(ending, self._admitted, self._answer, left=self._client is None)
 
     def _buffer(self, change: int) -> None:
+        """Count what this exchange keeps in memory among all that the gate does."""
         self._buffered += change
         self._gate.buffered += change
 
@@ -473,4 +478,4 @@ class Exchange:
         self._client = None
         self._upstream = None
         self._body = b""
-        self._request = _NOTHING
+        self._request = _NO_REQUEST

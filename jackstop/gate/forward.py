@@ -9,9 +9,12 @@ from jackstop.gate.admission import Admitted, Opening
 from jackstop.gate.upstream import Origin, origin_of
 from jackstop.gate.wire import Head
 
+# One object for each credential: connections are looked up by it.
+_origin = lru_cache(maxsize=1024)(origin_of)
+
 
 def head(opening: Opening, asked: Head, query: bytes) -> tuple[Origin, bytes]:
-    """Where the request goes, and its head but for the length: the same for the same head and credential.
+    """Where the request goes, and its head but for the length, made once for the same head and credential.
 
     Only allow-listed headers of the client's go along. Raises ValueError when the credential's base URL is none.
     """
@@ -33,12 +36,8 @@ def head(opening: Opening, asked: Head, query: bytes) -> tuple[Origin, bytes]:
     return to, raw
 
 
-# One object for each credential: connections are looked up by it.
-_origin = lru_cache(maxsize=1024)(origin_of)
-
-
 def request(lines: bytes, route: providers.Route, admitted: Admitted, body: bytes) -> tuple[bytes, bytes]:
-    """Head and body as they are sent, with what the meter writes into the body."""
+    """Head and body as they are sent; `lines` is what `head` made. The meter writes into the body what it needs."""
     if not route.has_body:
         return lines + b"\r\n", body
     if route.meter is not None:

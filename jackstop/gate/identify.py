@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from jackstop.errors import Refused
-from jackstop.gate.wire import Head, malformed
+from jackstop.gate.refusals import malformed
+from jackstop.gate.wire import Head
 
-_PLAIN = {b"x-api-key": "x-api-key", b"api-key": "api-key", b"x-goog-api-key": "x-goog-api-key"}
+# Headers whose whole value is the key.
+_KEY_HEADERS = {b"x-api-key": "x-api-key", b"api-key": "api-key", b"x-goog-api-key": "x-goog-api-key"}
 
 
 class Presented(NamedTuple):
-    """The presented key, empty without one, how it came, and the query without it."""
+    """The presented key, empty without one, how it came (the event's `auth_method`), and the query without it."""
 
     key: bytes
-    method: str
+    auth_method: str
     query: bytes
 
     def __repr__(self) -> str:
-        return f"Presented(method={self.method!r})"
+        return f"Presented(auth_method={self.auth_method!r})"
 
 
 def presented(head: Head) -> Presented | Refused:
@@ -31,31 +34,33 @@ def presented(head: Head) -> Presented | Refused:
 
 
 def _find(head: Head) -> Presented | Refused:
-    key, method, query = b"", "", head.query
-    for name, value in head.headers:
+    query, in_query = _split(head.query)
+    found = [*_in_headers(head.headers), *in_query]
+    if len({key for key, _ in found}) > 1:
+        return malformed("the request presents two different keys; send one")
+    key, auth_method = found[0] if found else (b"", "")
+    return Presented(key, auth_method, query)
+
+
+def _in_headers(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, str]]:
+    """Every key in the headers, and how it came."""
+    for name, value in headers:
         if name == b"authorization":
-            scheme, _, found = value.partition(b" ")
-            if scheme.lower() != b"bearer":
-                continue
-            found, how = found.strip(), "bearer"
-        elif name in _PLAIN:
-            found, how = value, _PLAIN[name]
-        else:
-            continue
-        if found:
-            if key and key != found:
-                return malformed("the request presents two different keys; send one")
-            key, method = key or found, method or how
-    if query:
-        kept = []
-        for part in query.split(b"&"):
-            name, _, value = part.partition(b"=")
-            if unquote_to_bytes(name).lower() != b"key":
-                kept.append(part)
-                continue
-            found = unquote_to_bytes(value)
-            if key and found and key != found:
-                return malformed("the request presents two different keys; send one")
-            key, method = key or found, method or "query"
-        query = b"&".join(kept)
-    return Presented(key, method, query)
+            scheme, _, token = value.partition(b" ")
+            if scheme.lower() == b"bearer" and (key := token.strip()):
+                yield key, "bearer"
+        elif name in _KEY_HEADERS and value:
+            yield value, _KEY_HEADERS[name]
+
+
+def _split(query: bytes) -> tuple[bytes, list[tuple[bytes, str]]]:
+    """The query without its keys, and every key in it."""
+    kept: list[bytes] = []
+    keys: list[tuple[bytes, str]] = []
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if unquote_to_bytes(name).lower() != b"key":
+            kept.append(part)
+        elif key := unquote_to_bytes(value):
+            keys.append((key, "query"))
+    return b"&".join(kept), keys

@@ -19,10 +19,10 @@ import mmap
 import os
 import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -34,6 +34,8 @@ MAGIC = b"JSKJ\x01" + bytes(11)
 EVENT_ROOM = 4096
 """Bytes kept free for the event of every open hold; no event record is larger."""
 _HEADER = struct.Struct("<II")
+_HEADER_BYTES = _HEADER.size
+_MAX_PAYLOAD = EVENT_ROOM - 2 * _HEADER_BYTES
 _POSITION = struct.Struct("<QQ")
 _ROLLED = 0xFFFFFFFF
 _SEGMENTS_AHEAD = 2
@@ -97,7 +99,8 @@ class Closed(msgspec.Struct, tag="close", tag_field="type"):
 
 Record = Opened | Leased | Held | Recorded | Flooded | Closed
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
+_pack_header, _pack_position = _HEADER.pack_into, _POSITION.pack_into
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
@@ -144,6 +147,11 @@ class Journal:
         self.instance = instance
         self.folder = root / instance
         self._segment_bytes = segment_bytes
+        # Bytes that each segment ahead adds, and that this one has, if one more hold and its event are still to fit.
+        self._usable = segment_bytes - len(MAGIC) - EVENT_ROOM
+        self._most = segment_bytes - 3 * EVENT_ROOM
+        # Where a payload and its header still leave room for the header that says that the next segment goes on.
+        self._last = segment_bytes - 2 * _HEADER_BYTES
         self._interval_s = sync_interval_ms / 1000
         self._clock = clock
         self._offset = len(MAGIC)
@@ -189,9 +197,7 @@ class Journal:
 
     def has_room(self) -> bool:
         """Whether one more hold, and the events of all open ones, would fit."""
-        usable = self._segment_bytes - len(MAGIC) - EVENT_ROOM
-        free = self._segment_bytes - self._offset - EVENT_ROOM + len(self._ahead) * usable
-        return free - self._reserved >= 2 * EVENT_ROOM and not self.failed
+        return self._offset + self._reserved <= self._most + len(self._ahead) * self._usable and not self.failed
 
     def hold(self, record: Held) -> tuple[int, int]:
         """Write a hold and keep room for its event; its segment and offset. Raises JournalFull."""
@@ -212,21 +218,22 @@ class Journal:
 
     def append(self, record: Record) -> tuple[int, int]:
         """Copy one record into the mapped segment. Returns the segment and offset where it begins."""
-        payload = _encoder.encode(record)
-        if len(payload) > EVENT_ROOM - 2 * _HEADER.size:
-            payload = _encoder.encode(_shortened(record))
-        offset = self._offset
-        end = offset + _HEADER.size + len(payload)
-        if end + _HEADER.size > self._segment_bytes:
+        payload = _encode(record)
+        length = len(payload)
+        if length > _MAX_PAYLOAD:
+            payload = _encode(_shortened(record))
+            length = len(payload)
+        if self._offset + length > self._last:
             self._roll()
-            offset = self._offset
-            end = offset + _HEADER.size + len(payload)
-        mapped = self._map
-        mapped[offset + _HEADER.size : end] = payload
-        _HEADER.pack_into(mapped, offset, len(payload), zlib.crc32(payload))
+        offset = self._offset
+        begin = offset + _HEADER_BYTES
+        end = begin + length
+        mapped, index = self._map, self._index
+        mapped[begin:end] = payload
+        _pack_header(mapped, offset, length, crc32(payload))
         self._offset = end
-        _POSITION.pack_into(self._position, 0, self._index, end)
-        return self._index, offset
+        _pack_position(self._position, 0, index, end)
+        return index, offset
 
     def _roll(self) -> None:
         if not self._ahead:
@@ -333,7 +340,7 @@ class Reader:
                 if length == 0 or end > size:
                     return
                 payload = bytes(data[offset + _HEADER.size : end])
-                if zlib.crc32(payload) != crc:
+                if crc32(payload) != crc:
                     return
                 yield Position(segment, offset), Position(segment, end), payload
                 taken += end - offset

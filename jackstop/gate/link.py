@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from itertools import count
 
 from jackstop.clock import Clock
 from jackstop.control.client import socket_path
@@ -26,8 +27,10 @@ from jackstop.ledger.books import Books
 from jackstop.settings import Home
 
 _RETRY_S = 0.1
-_TEND_S = 1.0
 _TICK_S = 0.25
+"""How often the registry hears that the loop runs: well within the pause after which it would doubt that."""
+_TICKS_PER_TEND = 4
+"""In so many ticks the books are tended once: they measure use by the second."""
 
 log = logging.getLogger(__name__)
 
@@ -108,17 +111,14 @@ class Link:
         return True
 
     async def _tend(self) -> None:
-        ticks = 0
-        while True:
+        for ticks in count(1):
             await asyncio.sleep(_TICK_S)
             now_us = self._clock.now_us()
             self._registry.tick(now_us)
-            ticks += 1
             try:
                 self._registry.tend(now_us)
-                if ticks * _TICK_S >= _TEND_S:
-                    ticks = 0
+                if not ticks % _TICKS_PER_TEND:
                     for _ in self._books.tending():
                         await asyncio.sleep(0)
             except Exception as error:
-                note("the upkeep of leases failed", error)
+                note("the upkeep of keys and leases failed", error)

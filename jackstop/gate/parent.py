@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from jackstop.clock import SystemClock, iso
 from jackstop.errors import UserError
-from jackstop.gate.child import Child, Kind, last_line, reap, rotate, spawn
+from jackstop.gate.child import Child, Kind, last_line, name_of, reap, rotate, spawn
 from jackstop.gate.listening import address_of, bind, check_listen
 from jackstop.settings import KEK_VARIABLE, Home, Settings, load
 
@@ -35,7 +35,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 5.0
-STEADY_S = 10.0  # one that ran this long starts again at once, and its earlier deaths are forgotten
+STEADY_S = 10.0
+"""A child that ran this long starts again at once, and its earlier deaths are forgotten."""
 READY_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 10.0
 MAX_SUCCESSOR_DEATHS = 3
@@ -62,7 +63,7 @@ class Parent:
         self._selector = selectors.DefaultSelector()
         self._had_terminal = sys.stdin is not None and sys.stdin.isatty()
 
-    # Starting, and taking over from the code before.
+    # -- starting, and taking over from the code before ---------------------------------------------------------------
 
     def run(self) -> int:
         """Run until told to stop; the exit status. Raises UserError where it cannot start."""
@@ -131,7 +132,7 @@ class Parent:
         # Blocked since before the exec, where one of them would have ended the process.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-    # The loop.
+    # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _act(self) -> None:
         self._kill_the_late()
@@ -224,7 +225,7 @@ class Parent:
                 self._abandon_reload(f"the new {child.name} was not ready in {READY_TIMEOUT_S:.0f} s")
                 return
 
-    # What should run, and is made to.
+    # -- what should run, and is made to ------------------------------------------------------------------------------
 
     def _of(self, kind: Kind, slot: int = 0) -> list[Child]:
         return [child for child in self.children if child.kind == kind and child.slot == slot]
@@ -268,7 +269,7 @@ class Parent:
         return [child for child in self.children if child.kind == "gate" and child.role != "leaving"]
 
     def _spawn(self, kind: Kind, slot: int = 0, *, successor: bool = False) -> None:
-        name = f"{kind}-{slot}" if kind == "gate" else kind
+        name = name_of(kind, slot)
         now = time.monotonic()
         if now < self._not_before.get(name, 0.0):
             return
@@ -313,7 +314,7 @@ class Parent:
             if running:
                 return
 
-    # Reload.
+    # -- reload -------------------------------------------------------------------------------------------------------
 
     def _replace_self(self) -> None:
         """Exec the new code into this process. Returns only where the new code or the new settings would not run."""
@@ -362,7 +363,7 @@ class Parent:
             if child.role == "successor":
                 self._tell_to_stop(child, STOP_TIMEOUT_S)
 
-    # Telling.
+    # -- telling ------------------------------------------------------------------------------------------------------
 
     def _announce(self) -> None:
         """Say once, when every gate has its snapshot and accepts, what the person has been waiting for."""
@@ -375,7 +376,7 @@ class Parent:
         self._news = ""
 
     def _log(self, kind: Kind, slot: int) -> Path:
-        return self.home.logs / (f"gate-{slot}.log" if kind == "gate" else f"{kind}.log")
+        return self.home.logs / f"{name_of(kind, slot)}.log"
 
     def _say(self, text: str) -> None:
         """For the person at the terminal, and for the log."""

@@ -16,8 +16,11 @@ from jackstop.gate.source import Source
 from jackstop.gate.wire import Head
 from jackstop.keys.format import masked
 
-_NAME_CHARS = 128
+# How much is kept of what clients and providers write: of a model or id, a path, a code, a word.
+NAME_CHARS = 128
 _PATH_CHARS = 200
+_CODE_CHARS = 64
+_WORD_CHARS = 32
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-ds-trace-id", b"x-amzn-requestid", b"apim-request-id")
 _OUTCOMES = {
     400: "invalid",
@@ -44,15 +47,15 @@ _REFUSED_OUTCOMES = {
 def begin(head: Head, source: Source, entry: KeyEntry, opening: Opening | Refused, ts_us: int, gate_id: str) -> Event:
     """The event of a request whose head was judged and whose key is known."""
     if isinstance(opening, Refused):
-        known = _read(head, entry, gate_id)
+        event = _of_head(head, entry, gate_id)
     else:
         made: tuple[Opening, Event] | None = head.memo.get("event")
         if made is None or made[0].entry is not entry or made[0].credential is not opening.credential:
-            made = (opening, _add_opening(_read(head, entry, gate_id), opening))
+            made = (opening, _with_opening(_of_head(head, entry, gate_id), opening))
             head.memo["event"] = made
-        known = made[1]
+        event = made[1]
     return replace(
-        known,
+        event,
         ts=ts_us,
         seen_ts=ts_us,
         src_ip=source.ip,
@@ -64,31 +67,31 @@ def begin(head: Head, source: Source, entry: KeyEntry, opening: Opening | Refuse
     )
 
 
-def _read(head: Head, entry: KeyEntry, gate_id: str) -> Event:
-    """What head and key say, the same with each request."""
+def _of_head(head: Head, entry: KeyEntry, gate_id: str) -> Event:
+    """What head and key say, the same for each request with the same head."""
     first, row, found = head.first, entry.row, presented(head)
     agent = first.get(b"user-agent")
     user_agent = "" if agent is None else masked(agent.decode("latin-1"))[: traits.USER_AGENT_CHARS]
     return Event(
         gate_id=gate_id,
         action=f"{head.method} {masked(head.path)[:_PATH_CHARS]}",
-        api_version=masked(first.get(b"anthropic-version", b"").decode("latin-1"))[:32],
+        api_version=masked(first.get(b"anthropic-version", b"").decode("latin-1"))[:_WORD_CHARS],
         user_agent=user_agent,
         ua_state=traits.user_agent_state(agent),
-        client=traits.client_family(user_agent, first.get(b"x-stainless-lang", b"").decode("latin-1")[:16]),
+        client=traits.client_family(user_agent, first.get(b"x-stainless-lang", b"").decode("latin-1")[:_WORD_CHARS]),
         http_fp=traits.header_order(head.names),
         referer_host=traits.referer_host(first.get(b"referer") or first.get(b"origin")),
         key_id=row.id,
         key_kind="canary" if row.canary else "virtual",
         owner=row.owner,
         team=row.team,
-        auth_method="" if isinstance(found, Refused) else found.method,
+        auth_method="" if isinstance(found, Refused) else found.auth_method,
         markers="canary" if row.canary else "",
     )
 
 
-def _add_opening(event: Event, opening: Opening) -> Event:
-    """Where it goes, and with which credential."""
+def _with_opening(event: Event, opening: Opening) -> Event:
+    """The same event, with where the request goes and with which credential."""
     route, credential = opening.route, opening.credential
     return replace(
         event,
@@ -106,11 +109,11 @@ def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: 
     event.request_bytes = (event.request_bytes or 0) + body_bytes
     if not ask.model:
         return
-    event.model_asked = masked(ask.model)[:_NAME_CHARS]
+    event.model_asked = masked(ask.model)[:NAME_CHARS]
     event.stream = ask.stream
     event.max_output_asked = ask.output_cap
     event.max_output_sent = admitted.cap if ask.has_output else None
-    event.service_tier = ask.service_tier[:32]
+    event.service_tier = ask.service_tier[:_WORD_CHARS]
     event.messages_n = ask.messages_n
     event.tools_n = ask.tools_n
     if ask.system_text:
@@ -129,11 +132,6 @@ def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: 
         mark(event, f"probe:{ask.probe}")
 
 
-def mark(event: Event, marker: str) -> None:
-    """Add one marker; markers are separated by commas."""
-    event.markers = f"{event.markers},{marker}" if event.markers else marker
-
-
 def add_refusal(event: Event, refused: Refused, status: int) -> None:
     """The gate's own answer in the provider's place."""
     event.decision = "refused"
@@ -145,25 +143,25 @@ def add_refusal(event: Event, refused: Refused, status: int) -> None:
 def add_status(event: Event, status: int, headers: list[tuple[bytes, bytes]]) -> None:
     """The provider's answer, as far as its head shows it."""
     event.status = status
-    event.outcome = outcome_of(status)
+    event.outcome = _outcome_of(status)
     for name, value in headers:
         if name in _REQUEST_IDS:
-            event.request_id = value.decode("latin-1")[:_NAME_CHARS]
+            event.request_id = value.decode("latin-1")[:NAME_CHARS]
             break
 
 
-def outcome_of(status: int) -> str:
+def _outcome_of(status: int) -> str:
     """The event's word for a provider's status."""
     return "ok" if status < 400 else _OUTCOMES.get(status, "error" if status >= 500 else "invalid")
 
 
 def add_outcome(event: Event, outcome: Outcome) -> None:
     """What the response said of itself."""
-    event.model = masked(outcome.model)[:_NAME_CHARS]
-    event.stop_reason = outcome.stop_reason[:64]
-    event.request_id = event.request_id or outcome.request_id[:_NAME_CHARS]
+    event.model = masked(outcome.model)[:NAME_CHARS]
+    event.stop_reason = outcome.stop_reason[:_CODE_CHARS]
+    event.request_id = event.request_id or outcome.request_id[:NAME_CHARS]
     if outcome.error_code:
-        event.error_code = outcome.error_code[:64]
+        event.error_code = outcome.error_code[:_CODE_CHARS]
         if event.outcome == "ok":
             event.outcome = "error"
     usage = outcome.usage
@@ -173,7 +171,12 @@ def add_outcome(event: Event, outcome: Outcome) -> None:
         event.cache_write_tokens = usage.cache_write_tokens + usage.cache_write_1h_tokens
         event.output_tokens = usage.output_tokens
         event.reasoning_tokens = usage.reasoning_tokens
-        event.service_tier = usage.service_tier[:32] or event.service_tier
+        event.service_tier = usage.service_tier[:_WORD_CHARS] or event.service_tier
+
+
+def mark(event: Event, marker: str) -> None:
+    """Add one marker; markers are separated by commas."""
+    event.markers = f"{event.markers},{marker}" if event.markers else marker
 
 
 def overrun(event: Event, feature: str) -> None:

@@ -12,32 +12,14 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from jackstop.errors import Reason, Refused
+from jackstop.gate.status import status_line
 
-Dialect = Literal["openai", "anthropic"]
+ErrorDialect = Literal["openai", "anthropic"]
+"""In whose shape an error is written."""
 
 UNAUTHORIZED = Refused("unauthorized", "The API key is missing or not valid.")
 """One answer for unknown, malformed and canary keys: nobody can tell them apart."""
-_PHRASES = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    402: "Payment Required",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    413: "Content Too Large",
-    414: "URI Too Long",
-    415: "Unsupported Media Type",
-    417: "Expectation Failed",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-    505: "HTTP Version Not Supported",
-    529: "Overloaded",
-}
+DEFAULT_RETRY_AFTER_S = 1
 
 
 class _Words(NamedTuple):
@@ -80,16 +62,20 @@ _WORDS: dict[Reason, _Words] = {
     "too_large": _Words(413, "invalid_request_error", None, 413, "request_too_large", retry=False),
     "upstream": _Words(502, "server_error", "upstream", 502, "api_error", retry=True),
 }
-DEFAULT_RETRY_AFTER_S = 1
 
 
-def status_of(refused: Refused, dialect: Dialect) -> int:
+def malformed(message: str, status: int = 400) -> Refused:
+    """The refusal of bytes that are no request of this gate's kind. The message never quotes them."""
+    return Refused("malformed", message, status=status)
+
+
+def status_of(refused: Refused, dialect: ErrorDialect) -> int:
     """The HTTP status with which this refusal is answered."""
     words = _WORDS[refused.reason]
     return refused.status or (words.anthropic_status if dialect == "anthropic" else words.status)
 
 
-def answer(refused: Refused, dialect: Dialect, *, close: bool, body: bool = True) -> bytes:
+def answer(refused: Refused, dialect: ErrorDialect, *, close: bool, body: bool = True) -> bytes:
     """The whole response. `close` says that the connection ends with it; `body` is False for HEAD."""
     words = _WORDS[refused.reason]
     content = msgspec.json.encode(_content(refused, words, dialect))
@@ -101,7 +87,7 @@ def answer(refused: Refused, dialect: Dialect, *, close: bool, body: bool = True
     return response(status_of(refused, dialect), content, headers, close=close, body=body)
 
 
-def _content(refused: Refused, words: _Words, dialect: Dialect) -> dict[str, Any]:
+def _content(refused: Refused, words: _Words, dialect: ErrorDialect) -> dict[str, Any]:
     error: dict[str, Any] = {"message": refused.message}
     if dialect == "anthropic":
         error = {"type": words.anthropic_type, "message": refused.message}
@@ -117,9 +103,8 @@ def response(
     status: int, content: bytes, headers: Mapping[str, str], *, close: bool = False, body: bool = True
 ) -> bytes:
     """A whole JSON response of the gate's own."""
-    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}", "content-type: application/json"]
-    lines.append(f"content-length: {len(content)}")
-    lines.extend(f"{name}: {value}" for name, value in headers.items())
+    lines = [status_line(status), b"content-type: application/json", b"content-length: %d" % len(content)]
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in headers.items()]
     if close:
-        lines.append("connection: close")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (content if body else b"")
+        lines.append(b"connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (content if body else b"")

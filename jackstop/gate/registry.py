@@ -1,25 +1,25 @@
-"""What a gate knows of keys, credentials and limits: the rows that control sent, ready for the request path."""
+"""Identify: what a gate knows of keys, credentials and limits, from the rows that control sent; no sockets here."""
 
 from __future__ import annotations
 
 import hmac
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from jackstop.clock import US_PER_S, Clock
 from jackstop.gate.roster import Roster
+from jackstop.gate.rules import Rules
 from jackstop.keys import format as key_format
 from jackstop.keys.policy import CredentialRow, GapRow, KeyRow, LimitRow, Row
 from jackstop.ledger.books import Books
 from jackstop.ledger.slices import Limit, Path, Rate, limit_of
+from jackstop.ledger.windows import FOREVER_US
 from jackstop.settings import Settings
 
 _PAUSE_US = 2 * US_PER_S
 """A process that was stopped this long may have missed a revocation: it waits for control's word."""
-
 _ROUND_TICKS = 200
-"""In so many ticks every key in use is looked at once."""
+"""In so many calls of `tend` every key in use is looked at once."""
 
 OnStop = Callable[[str | None, str | None], None]
 
@@ -27,23 +27,19 @@ OnStop = Callable[[str | None, str | None], None]
 class KeyEntry:
     """A key in use, with what the gate made of it: `rules` is its compiled policy, kept here by admission.
 
-    `own` are the limits of its own that its paths pass. `made` tells which limits the paths were made from.
+    `paths` are by credential, made when the shared limits were at `limits_version`. `own_limits` are the key's own.
     """
 
-    __slots__ = ("made", "own", "paths", "row", "rules", "throttle", "used_us")
+    __slots__ = ("limits_version", "own_limits", "paths", "row", "rules", "throttle", "used_us")
 
     def __init__(self, row: KeyRow) -> None:
         self.row = row
-        self.rules: Any = None
+        self.rules: Rules | None = None
         self.paths: dict[str, Path] = {}
-        self.own: tuple[Limit, ...] = ()
-        self.made = 0
+        self.limits_version = 0
+        self.own_limits: tuple[Limit, ...] = ()
         self.throttle: Rate | None = None
         self.used_us = 0
-
-    @property
-    def canary(self) -> bool:
-        return self.row.canary
 
 
 class Registry:
@@ -54,11 +50,13 @@ class Registry:
         self._settings = settings
         self._clock = clock
         self._roster = Roster()
+        # Keys in use by their digests, and in the order in which `tend` looks at them.
         self._entries: dict[bytes, KeyEntry] = {}
-        self._line: deque[KeyEntry] = deque()
+        self._in_use: deque[KeyEntry] = deque()
         self._credentials: dict[str, CredentialRow] = {}
+        # Limits that keys share, by scope.
         self._limits: dict[str, dict[int, Limit]] = {}
-        self._made = 0
+        self._limits_version = 0
         self._gaps: set[tuple[str, str, str]] = set()
         self._stoppers: list[OnStop] = []
         self._pepper = b""
@@ -93,10 +91,10 @@ class Registry:
 
     def _enter(self, entry: KeyEntry) -> KeyEntry:
         self._entries[entry.row.digest] = entry
-        self._line.append(entry)
+        self._in_use.append(entry)
         return entry
 
-    def credentials_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None:
+    def credential_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None:
         """The credential that this key uses at this provider: its own, or the provider's first active one."""
         wanted = entry.row.policy.credential
         if wanted is not None:
@@ -109,8 +107,8 @@ class Registry:
 
     def path(self, entry: KeyEntry, credential: CredentialRow) -> Path:
         """Every limit between the organisation and this credential."""
-        if entry.made != self._made:
-            entry.made = self._made
+        if entry.limits_version != self._limits_version:
+            entry.limits_version = self._limits_version
             entry.paths.clear()
         path = entry.paths.get(credential.name)
         if path is None:
@@ -119,11 +117,11 @@ class Registry:
 
     def _path(self, entry: KeyEntry, credential: CredentialRow) -> Path:
         row = entry.row
-        entry.own = tuple(self._own_limit(limit) for limit in self._roster.find(row.id).limits)
+        entry.own_limits = tuple(self._own_limit(limit) for limit in self._roster.find(row.id).limits)
         limits: list[Limit] = []
         for scope in ("org", f"team:{row.team}", f"owner:{row.owner}"):
             limits += self._limits.get(scope, {}).values()
-        limits += entry.own
+        limits += entry.own_limits
         limits += self._limits.get(f"credential:{credential.name}", {}).values()
         if row.throttle_per_min is not None:
             limits.append(self._throttle(entry, row.throttle_per_min))
@@ -143,7 +141,8 @@ class Registry:
             share = max(1, per_min // self._processes)
             entry.throttle = Rate(LimitRow(0, f"key:{entry.row.id}", "rate", per_min))
             entry.throttle.grow(share, entry.throttle.price, self._clock.now_us())
-            entry.throttle.exhausted_us = 1 << 62
+            # Control has no more of it to give: it is not to be asked.
+            entry.throttle.exhausted_us = FOREVER_US
         return entry.throttle
 
     def gap(self, provider: str, model: str, feature: str) -> bool:
@@ -170,6 +169,7 @@ class Registry:
     # -- control ------------------------------------------------------------------------------------------------
 
     def welcome(self, pepper: bytes, fingerprint_key: bytes, processes: int) -> None:
+        """Control greets: the secrets that keys and texts are hashed with, and how many gates there are."""
         self._pepper = pepper
         self.fingerprint_key = fingerprint_key
         self._processes = max(1, processes)
@@ -203,8 +203,8 @@ class Registry:
         before = self._roster.tell_key(row)
         old = None if before is None else self._entries.pop(before.digest, None)
         if old is not None:
-            fresh = self._enter(KeyEntry(row))
-            fresh.own, fresh.used_us = old.own, old.used_us
+            new = self._enter(KeyEntry(row))
+            new.own_limits, new.used_us = old.own_limits, old.used_us
         if row.state != "live":
             for stop in self._stoppers:
                 stop(row.id, None)
@@ -240,12 +240,15 @@ class Registry:
         elif limit is None:
             known[row.id] = limit = limit_of(row)
             self._books.adopt(row.id, limit)
-        # Any number of keys may pass it: each makes its paths anew when it is next used.
-        self._made += 1
+        # Any number of keys pass it: each makes its paths anew when it is next used.
+        self._limits_version += 1
 
     def _apply_gap(self, row: GapRow) -> None:
         gap = (row.provider, row.model, row.feature)
-        self._gaps.discard(gap) if row.mended else self._gaps.add(gap)
+        if row.mended:
+            self._gaps.discard(gap)
+        else:
+            self._gaps.add(gap)
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
@@ -257,17 +260,17 @@ class Registry:
         if now_us - self._heard_us > _PAUSE_US:
             return
         idle_since_us = now_us - self._settings.ledger.outage_window_s * US_PER_S
-        for _ in range(min(len(self._line), len(self._line) // _ROUND_TICKS + 1)):
-            entry = self._line.popleft()
+        for _ in range(min(len(self._in_use), len(self._in_use) // _ROUND_TICKS + 1)):
+            entry = self._in_use.popleft()
             if self._entries.get(entry.row.digest) is not entry:
                 continue
-            if entry.used_us < idle_since_us and all(limit.idle for limit in entry.own):
+            if entry.used_us < idle_since_us and all(limit.idle for limit in entry.own_limits):
                 self._pack(entry)
             else:
-                self._line.append(entry)
+                self._in_use.append(entry)
 
     def _pack(self, entry: KeyEntry) -> None:
         del self._entries[entry.row.digest]
         entry.paths.clear()
-        for limit in entry.own:
+        for limit in entry.own_limits:
             self._books.forget(limit.row.id)

@@ -14,6 +14,8 @@ import msgspec
 MAX_HEAD_BYTES = 65_536
 MAX_INTERIM = 16
 """How many 1xx responses are skipped before the answer."""
+BODYLESS = frozenset({204, 304})
+"""Statuses of answers without a body, whatever their headers say (RFC 9110 sections 15.3.5, 15.4.5)."""
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
@@ -21,7 +23,7 @@ _PLAIN_HEAD = re.compile(
 )
 _FIELD = re.compile(rb"([^:]+):[\t ]*([^\r]*)\r\n")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_BODYLESS = frozenset({204, 304})
+# Headers that say how the body ends, or what becomes of the connection.
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"trailer"})
 
 
@@ -42,7 +44,11 @@ class ReplyHead(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReplyReader:
-    """Reads the one reply to one request. After each `feed`, look at `head`, `take()` and `complete`."""
+    """Reads the one reply to one request. After each `feed`, look at `head`, `take()` and `complete`.
+
+    `_missing` is what of a plain reply's body is still to come, -1 where llhttp reads the reply; `_surplus` says that
+    more came than the reply, so that nothing can be believed of what would follow.
+    """
 
     __slots__ = (
         "_fields",
@@ -53,10 +59,9 @@ class ReplyReader:
         "_parts",
         "_persistent",
         "_seen",
-        "_status",
+        "_surplus",
         "complete",
         "head",
-        "surplus",
     )
 
     def __init__(self) -> None:
@@ -67,16 +72,15 @@ class ReplyReader:
         self._in_head = True
         self._interim = 0
         self._seen = 0
-        self._status = 0
-        self.head: ReplyHead | None = None
         self._persistent = False
+        self._surplus = False
+        self.head: ReplyHead | None = None
         self.complete = False
-        self.surplus = False
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came. Raises ReplyBroken."""
         if self._missing >= 0:
-            self._count(data)
+            self._add(data)
             return
         if self.head is None:
             if not self._seen and self._read_plain(data):
@@ -85,7 +89,7 @@ class ReplyReader:
         parser = self._parser
         if parser is None:
             if self.complete:
-                self.surplus = True
+                self._surplus = True
                 return
             parser = self._parser = httptools.HttpResponseParser(self)
         try:
@@ -110,7 +114,7 @@ class ReplyReader:
         status = int(match[1])
         fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2])]
         framing = [field for field in fields if field[0] in _FRAMING]
-        if len(framing) != 1 or framing[0][0] != b"content-length" or status in _BODYLESS:
+        if len(framing) != 1 or framing[0][0] != b"content-length" or status in BODYLESS:
             return False
         length = framing[0][1]
         if _LENGTH.fullmatch(length) is None:
@@ -118,13 +122,14 @@ class ReplyReader:
         self._missing = int(length)
         self.head = ReplyHead(status, fields, self._missing)
         self._persistent = True
-        self._count(data[match.end() :])
+        self._add(data[match.end() :])
         return True
 
-    def _count(self, data: bytes) -> None:
+    def _add(self, data: bytes) -> None:
+        """Take bytes of a plain reply's body."""
         missing = self._missing
         if len(data) > missing:
-            self.surplus = True
+            self._surplus = True
             data = data[:missing]
         if data:
             self._parts.append(data)
@@ -135,7 +140,7 @@ class ReplyReader:
         """The provider closed the connection: whether that is the end of the body rather than a break."""
         if self.head is not None and not self.complete and self.head.length is None and not self._chunked():
             self.complete = True
-            self.surplus = True
+            self._surplus = True
         return self.complete
 
     def take(self) -> bytes:
@@ -150,16 +155,16 @@ class ReplyReader:
     @property
     def keeps_alive(self) -> bool:
         """Whether another request can follow on the same connection."""
-        return self.complete and not self.surplus and self._persistent
+        return self.complete and not self._surplus and self._persistent
 
     def _chunked(self) -> bool:
         return any(name == b"transfer-encoding" for name, _ in self._fields)
 
-    # What llhttp calls.
+    # -- what llhttp calls ------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self.surplus = True
+            self._surplus = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head and not self.complete:
@@ -196,7 +201,7 @@ class ReplyReader:
             if coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
                 raise ReplyBroken("its transfer coding is not chunked")
             return None
-        if status in _BODYLESS:
+        if status in BODYLESS:
             return 0
         if length is None:
             return None

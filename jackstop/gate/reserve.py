@@ -6,45 +6,51 @@ import asyncio
 
 from jackstop.errors import Refused
 from jackstop.gate.admission import Admitted
-from jackstop.gate.context import MAX_COUNTING, Gate, note
+from jackstop.gate.context import Gate, note
+from jackstop.gate.record import NAME_CHARS
 from jackstop.keys.format import masked
-from jackstop.ledger import bounds
+from jackstop.ledger import bounds, tokenizer
 from jackstop.ledger.books import Hold, HoldContext, Short
 
+MAX_COUNTING = 16
+"""Exact counts that run or wait at the same time; beyond it a request is refused without one."""
 _FAILED = Refused("journal", "the gate could not hold the money for this request", retry_after_s=2)
-
-# A hold that fits less than so many times into what is left is counted before it is taken, if its input may be
-# as many tokens as that.
 _TIGHT = 16
+"""A hold that fits fewer times than this into what is left may leave no room to others: its input is counted first."""
 _COUNTED_FROM = 4_096
+"""From this bound in tokens on; a shorter input is not worth the count."""
 
 
 class Reserve:
-    """One request's way to its hold."""
+    """One request's way to its hold: `now`, and where that is short, `later`.
+
+    `_exact` is the exact count of the input, once there is one; `_counts_first` says that it has to come before a hold.
+    `_got` is what `now` answered. Few requests need these, so they are the class's until one does.
+    """
+
+    _exact: int | None = None
+    _counts_first = False
+    _got: Hold | Short | Refused = Short(())
 
     def __init__(self, gate: Gate, admitted: Admitted, ts_us: int) -> None:
-        opening = admitted.opening
+        opening, ask, registry = admitted.opening, admitted.ask, gate.registry
+        entry, credential, provider = opening.entry, opening.credential, opening.route.provider
         self._gate = gate
         self._admitted = admitted
-        self._ask = admitted.ask
-        self._provider = opening.route.provider
+        self._ask = ask
+        self._provider = provider
         self._ts_us = ts_us
-        self._path = gate.registry.path(opening.entry, opening.credential)
-        self._gap = gate.registry.gap(self._provider, admitted.ask.model, admitted.ask.feature)
-        self._context = HoldContext(
-            opening.entry.row.id, self._provider, masked(admitted.ask.model)[:128], opening.credential.name, ts_us
-        )
-        self._exact: int | None = None
-        self._counts_first = False
-        self._got: Hold | Short | Refused = Short(())
+        self._path = registry.path(entry, credential)
+        self._gap = registry.gap(provider, ask.model, ask.feature)
+        self._context = HoldContext(entry.row.id, provider, masked(ask.model)[:NAME_CHARS], credential.name, ts_us)
 
     def now(self) -> Hold | Short | Refused:
-        """Take the hold if it can be had at once."""
+        """Take the hold if it can be had at once; Short where waiting, or a second look, may still bring one."""
         try:
             bound = self._bound(self._admitted.cap)
             if isinstance(bound, Refused):
                 self._got = bound
-            elif self._is_coarse(bound):
+            elif self._ask.input_bound >= _COUNTED_FROM and self._is_coarse(bound):
                 self._counts_first = True
             else:
                 self._got = self._gate.books.reserve(self._path, bound.nusd, bound.tokens, self._context)
@@ -53,17 +59,6 @@ class Reserve:
             self._got = _FAILED
         return self._got
 
-    def _is_coarse(self, bound: bounds.Bound) -> bool:
-        """Whether a bound by bytes would take so much of what is left that others may not fit beside it."""
-        if self._ask.input_bound < _COUNTED_FROM:
-            return False
-        left = self._gate.books.left(self._path)
-        return left is not None and bound.nusd * _TIGHT > left
-
-    def may_yet(self, got: Hold | Short | Refused) -> bool:
-        """Whether waiting or a second look may still bring a hold."""
-        return isinstance(got, Short) or (isinstance(got, Refused) and got.reason == "budget" and self._ask.has_output)
-
     async def later(self) -> Hold | Refused:
         """Wait for a lease, then look twice at what a budget refused."""
         try:
@@ -71,6 +66,11 @@ class Reserve:
         except Exception as error:
             note("a hold failed", error)
             return _FAILED
+
+    def _is_coarse(self, bound: bounds.Bound) -> bool:
+        """Whether a bound by bytes would take so much of what is left that others may not fit beside it."""
+        left = self._gate.books.left(self._path)
+        return left is not None and bound.nusd * _TIGHT > left
 
     async def _later(self) -> Hold | Refused:
         got = self._got
@@ -94,7 +94,7 @@ class Reserve:
             self._ts_us,
             gap=self._gap,
             exact_input=self._exact,
-            settings=self._gate.settings,
+            settings=self._gate.settings.ledger,
         )
 
     async def _reserve(self, cap: int) -> Hold | Refused:
@@ -153,7 +153,7 @@ class Reserve:
         try:
             texts = meter.texts(self._ask.document)
             return await asyncio.get_running_loop().run_in_executor(
-                gate.counter, bounds.exact_input, texts, self._provider, self._ask.model
+                gate.count_thread, tokenizer.exact_input, texts, self._provider, self._ask.model
             )
         except Exception as error:
             note("an exact count failed", error)

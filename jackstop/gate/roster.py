@@ -1,4 +1,4 @@
-"""Every key that the gate knows, packed: a key's row and the limits of its own are a few bytes until it is used."""
+"""Identify: every key that the gate knows, packed until it is used: its row and its own limits; no sockets here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PARTS = 256
 
 
 class Known(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of a key. A key's limits are told before it, so for a moment there is no row."""
+    """What is known of a key. Control tells of a key's limits before the key, so for a moment there is no row."""
 
     row: KeyRow | None = None
     limits: tuple[LimitRow, ...] = ()

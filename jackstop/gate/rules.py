@@ -1,4 +1,4 @@
-"""Admit: a key's policy made ready for the request path, once per key; no sockets here."""
+"""Admit: a policy made ready for the request path, once for all keys that share it; no sockets here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from jackstop.keys.hours import parse_hours
 from jackstop.keys.policy import Policy
 from jackstop.settings import Mode
 
-_KEPT = 4_096
+MAX_KEPT_RULES = 4_096
+"""Policies that stay compiled; a key in use keeps its own beyond that."""
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ class Rules(msgspec.Struct, frozen=True):
     enforces_defaults: bool
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=MAX_KEPT_RULES)
 def compile_policy(policy: Policy, mode: Mode) -> Rules:
     """Make a policy ready, once for all keys that share it. `mode` is the organisation's.
 

@@ -26,13 +26,17 @@ RETIRE_S = 1.0
 SHORT_HEAD_BYTES = 8 * 1024
 """A head that is not complete by then may not grow where too many bytes of heads are kept already."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_PROBES = frozenset({"/healthz", "/readyz"})
+_HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+# SO_LINGER on, for no time at all: the kernel then ends the connection with a reset (socket(7)).
 _RESET = struct.pack("ii", 1, 0)
-_UNKNOWN_DIALECT: refusals.Dialect = "openai"
+_UNKNOWN_DIALECT: refusals.ErrorDialect = "openai"
+_TOO_MUCH = Refused("overload", "the gate has too much in its hands; try again shortly", retry_after_s=2)
 
 
 class State(Enum):
-    """What a connection waits for."""
+    """What a connection waits for: a request, the rest of its head or body, its answer (BUSY), the client to take that
+    (FLUSH), the rest of a request that nobody reads (DISCARD), nothing any more.
+    """
 
     IDLE = 1
     HEAD = 2
@@ -44,20 +48,20 @@ class State(Enum):
 
 
 class Connection(asyncio.Protocol):
-    """One client connection."""
+    """One client connection. `deadline` is when the clock should call `expired`."""
 
     __slots__ = (
         "_advancing",
         "_body_step",
-        "_charged",
-        "_charged_head",
+        "_counted_body",
+        "_counted_head",
         "_discarded",
         "_exchange",
         "_gate",
         "_paused",
-        "_payer",
         "_peer",
         "_reader",
+        "_sender",
         "_state",
         "_transport",
         "_write_paused",
@@ -74,11 +78,11 @@ class Connection(asyncio.Protocol):
         self._advancing = False
         self._paused = False
         self._write_paused = False
-        self._charged = 0
-        self._charged_head = 0
+        self._counted_body = 0
+        self._counted_head = 0
         self._discarded = 0
         self._body_step = 0
-        self._payer = ""
+        self._sender = ""
         self.deadline = math.inf
 
     # -- what the transport calls -----------------------------------------------------------------------------------
@@ -101,9 +105,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state is State.IDLE and self._reader.idle:
-            whole = self._reader.whole(data)
-            if whole is not None:
-                self._take_whole(*whole)
+            request = self._reader.whole(data)
+            if request is not None:
+                self._take_whole(*request)
                 return
         if state is State.DISCARD:
             self._discarded += len(data)
@@ -117,7 +121,7 @@ class Connection(asyncio.Protocol):
             self._pause()
         else:
             self._advance()
-        self._charge()
+        self._count()
 
     def eof_received(self) -> None:
         """A client that ends its side is gone: nobody waits for an answer with half a connection here."""
@@ -128,7 +132,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._state = State.CLOSED
         self.deadline = math.inf
-        self._charge_as(0, 0)
+        self._count_as(0, 0)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_left()
@@ -175,22 +179,22 @@ class Connection(asyncio.Protocol):
                 self._state = State.HEAD
                 self.deadline = gate.now() + gate.settings.gate.header_timeout_s
             if gate.too_many_heads and self._reader.buffered > SHORT_HEAD_BYTES:
-                self._turn_away(Refused("overload", "the gate has too much in its hands; try again shortly"))
+                self._turn_away(_TOO_MUCH)
             return False
         self._state = State.HEAD
         if isinstance(found, Refused):
             self._turn_away(found)
             return False
-        if found.path in _PROBES:
-            self._answer_probe(found)
+        if found.path in _HEALTH_PATHS:
+            self._answer_health(found)
             return True
         exchange = self._open(found)
         if exchange is None:
             return True
         self._state = State.BODY
-        if self._charged or self._charged_head:
-            self._charge_as(0, 0)
-        self._payer = exchange.key_id
+        if self._counted_body or self._counted_head:
+            self._count_as(0, 0)
+        self._sender = exchange.key_id
         self._body_step = 0
         self.deadline = gate.now() + gate.settings.gate.body_timeout_s
         if found.expects_continue and found.has_body and self._reader.idle:
@@ -207,7 +211,23 @@ class Connection(asyncio.Protocol):
             return None
         return exchange
 
+    def _source(self, head: Head) -> Source:
+        peer = self._peer
+        assert peer is not None
+        if not self._gate.trusted:
+            return peer
+        return behind(peer, self._gate.trusted, [value for name, value in head.headers if name == b"x-forwarded-for"])
+
+    def _too_much(self, head: Head) -> Refused | None:
+        limit = self._gate.limits.body_bytes
+        if head.content_length is not None and head.content_length > limit:
+            return Refused("too_large", f"the request's body is beyond {limit} bytes")
+        if self._gate.overloaded:
+            return _TOO_MUCH
+        return None
+
     def _take_whole(self, head: Head, body: bytes) -> None:
+        """Serve a request that came in one piece: nothing of it is ever kept here."""
         self._state = State.HEAD
         exchange = self._open(head)
         if exchange is not None:
@@ -218,28 +238,17 @@ class Connection(asyncio.Protocol):
         self.deadline = math.inf
         exchange.receive(body)
 
-    def _too_much(self, head: Head) -> Refused | None:
-        limit = self._gate.limits.body_bytes
-        if head.content_length is not None and head.content_length > limit:
-            return Refused("too_large", f"the request's body is beyond {limit} bytes")
-        if self._gate.overloaded:
-            return Refused("overload", "the gate has too much in its hands; try again shortly", retry_after_s=2)
-        return None
-
     def _read_body(self) -> bool:
         exchange = self._exchange
         assert exchange is not None
         body = self._reader.body()
         if body is None:
-            self._charge()
+            self._count()
             if self._reader.buffered - self._body_step >= BODY_STEP_BYTES:
                 self._body_step = self._reader.buffered
                 self.deadline = self._gate.now() + self._gate.settings.gate.body_timeout_s
-            if self._gate.overloaded or self._gate.uploads_too_much(self._payer):
-                exchange.refuse(
-                    Refused("overload", "the gate has too much in its hands; try again shortly", retry_after_s=2),
-                    keep=False,
-                )
+            if self._gate.overloaded or self._gate.uploads_too_much(self._sender):
+                exchange.refuse(_TOO_MUCH, keep=False)
             return False
         if isinstance(body, Refused):
             exchange.refuse(body, keep=False)
@@ -248,32 +257,27 @@ class Connection(asyncio.Protocol):
         self._serve(exchange, body)
         return self._state is not State.BUSY
 
-    def _source(self, head: Head) -> Source:
-        peer = self._peer
-        assert peer is not None
-        if not self._gate.trusted:
-            return peer
-        return behind(peer, self._gate.trusted, [value for name, value in head.headers if name == b"x-forwarded-for"])
-
-    def _charge(self) -> None:
+    def _count(self) -> None:
         """Count what is buffered here among all that is: as a body once its sender is known, as a head before."""
         buffered = self._reader.buffered
-        if not (buffered or self._charged or self._charged_head):
+        if not (buffered or self._counted_body or self._counted_head):
             return
         if self._state is State.IDLE or self._state is State.HEAD:
-            self._charge_as(buffered, 0)
+            self._count_as(buffered, 0)
         elif self._state is not State.CLOSED:
-            self._charge_as(0, buffered)
+            if not self._counted_body and self._exchange is not None:
+                self._sender = self._exchange.key_id
+            self._count_as(0, buffered)
 
-    def _charge_as(self, head: int, body: int) -> None:
+    def _count_as(self, head: int, body: int) -> None:
         gate = self._gate
-        gate.buffered_heads += head - self._charged_head
-        if body != self._charged:
-            gate.buffered += body - self._charged
-            gate.uploads[self._payer] += body - self._charged
-            if not gate.uploads[self._payer]:
-                del gate.uploads[self._payer]
-        self._charged_head, self._charged = head, body
+        gate.buffered_heads += head - self._counted_head
+        if body != self._counted_body:
+            gate.buffered += body - self._counted_body
+            gate.uploads[self._sender] += body - self._counted_body
+            if not gate.uploads[self._sender]:
+                del gate.uploads[self._sender]
+        self._counted_head, self._counted_body = head, body
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None and not self._transport.is_closing():
@@ -317,7 +321,7 @@ class Connection(asyncio.Protocol):
         """Close once the answer is out. Where the request was not read whole, take some more of it first."""
         assert self._transport is not None
         gate = self._gate
-        self._charge_as(0, 0)
+        self._count_as(0, 0)
         self._reader = RequestReader(gate.limits, gate.heads)
         if whole:
             self._state = State.CLOSED
@@ -350,10 +354,10 @@ class Connection(asyncio.Protocol):
         self._state = State.HEAD
         self.finished(keep=False)
 
-    def _answer_probe(self, head: Head) -> None:
+    def _answer_health(self, head: Head) -> None:
         """`/healthz`: the process runs. `/readyz`: it serves."""
         if head.method not in {"GET", "HEAD"} or head.has_body:
-            self._turn_away(Refused("malformed", "this path takes GET without a body", 405))
+            self._turn_away(refusals.malformed("this path takes GET without a body", 405))
             return
         good = head.path == "/healthz" or self._gate.ready
         keep = head.keep_alive and not self._gate.stopping
@@ -374,9 +378,9 @@ class Connection(asyncio.Protocol):
         if state is State.IDLE:
             self._end(whole=True)
         elif state is State.HEAD:
-            self._turn_away(Refused("malformed", "the request's head did not come in time", 408))
+            self._turn_away(refusals.malformed("the request's head did not come in time", 408))
         elif state is State.BODY and self._exchange is not None:
-            self._exchange.refuse(Refused("malformed", "the request's body did not come in time", 408), keep=False)
+            self._exchange.refuse(refusals.malformed("the request's body did not come in time", 408), keep=False)
         else:
             self.abort()
 

@@ -8,6 +8,7 @@ import msgspec
 
 from jackstop.gate.meter.base import Ask, Outcome
 from jackstop.ledger import prices
+from jackstop.ledger.books import Hold
 
 Ending = Literal["unsent", "answered", "broken"]
 """`unsent`: not a byte went to the provider. `answered`: its response came whole. `broken`: neither."""
@@ -23,18 +24,11 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
     price_known: bool | None = None
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
-    """What was held."""
-
-    nusd: int
-    tokens: int
-
-
-NOTHING = Charge(0, 0, released=True)
+_RELEASED = Charge(0, 0, released=True)
 
 
 def charge(
-    ending: Ending, status: int, outcome: Outcome, held: Held, provider: str, ask: Ask, ts_us: int, *, metered: bool
+    ending: Ending, status: int, outcome: Outcome, held: Hold, provider: str, ask: Ask, ts_us: int, *, metered: bool
 ) -> Charge:
     """The charge for a request that ended so. Never below what the provider was seen to report.
 
@@ -42,14 +36,13 @@ def charge(
     whole hold charged. A route without a meter is free and keeps no charge, however it ended.
     """
     if ending == "unsent":
-        return NOTHING
+        return _RELEASED
     if not metered:
         return Charge(0, 0)
     usage = outcome.usage
-    failed = ending == "answered" and not 200 <= status < 300
-    if failed and usage is None:
-        return NOTHING
     if usage is None:
+        if ending == "answered" and not 200 <= status < 300:
+            return _RELEASED
         return Charge(held.nusd, held.tokens, estimated=True)
     price = prices.cost(provider, outcome.model, usage, ts_us, asked=ask.model)
     if outcome.complete:

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 USER_AGENT_CHARS = 200
 _FINGERPRINT_BYTES = 8
+# How much of a text counts for its fingerprint.
 _TEXT_CHARS = 4_096
-"""How much of a text counts for its fingerprint."""
 _CALENDAR = frozenset(
     b"""
     january february march april may june july august september october november december
@@ -23,7 +23,7 @@ _CALENDAR = frozenset(
 )
 # Letters in lower case, every digit as #, and what stands between the parts of dates and numbers, or ends a word, as
 # space.
-_FOLDED = bytes.maketrans(
+_FOLDING = bytes.maketrans(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;/_-!?", b"abcdefghijklmnopqrstuvwxyz##########         "
 )
 
@@ -88,9 +88,37 @@ def header_order(names: bytes) -> str:
     return hashlib.blake2s(names, digest_size=_FINGERPRINT_BYTES).hexdigest()
 
 
-def masked(text: str) -> bytes:
-    """The start of a text without its dates, numbers, punctuation and spacing, in lower case."""
-    words = text[:_TEXT_CHARS].encode("utf-8", "replace").translate(_FOLDED).split()
+def referer_host(referer: bytes | None) -> str:
+    """The host that a Referer or Origin names, without user, port, path or query."""
+    if not referer:
+        return ""
+    found = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]{0,15}://(?:[^/@?#]*@)?([A-Za-z0-9.-]{1,253})", referer.decode("latin-1"))
+    return found[1].lower() if found else ""
+
+
+def fingerprint(key: bytes, text: str) -> str:
+    """The keyed fingerprint of one text; empty for an empty text or without a key."""
+    return _mac(key, _folded(text)) if text and key else ""
+
+
+_remembered = lru_cache(maxsize=512)(fingerprint)
+
+
+def standing_fingerprint(key: bytes, text: str) -> str:
+    """As `fingerprint`, remembered: for texts that an application sends with each of its requests."""
+    return _remembered(key, text[:_TEXT_CHARS])
+
+
+def exact_fingerprint(key: bytes, text: str) -> str:
+    """The keyed fingerprint of a name, unmasked: an end user's number is what tells that user apart."""
+    return _mac(key, text.encode("utf-8", "replace")) if text and key else ""
+
+
+def _folded(text: str) -> bytes:
+    """The start of a text in lower case, its dates and numbers as `#`, without punctuation and spacing of its own."""
+    words = (folded := text[:_TEXT_CHARS].encode("utf-8", "replace").translate(_FOLDING)).split()
+    if b"#" not in folded:  # every date has a digit
+        return b" ".join(words)
     if not _CALENDAR.isdisjoint(words):
         words = [b"#" if word in _CALENDAR else word for word in words]
     found = b" ".join(words)
@@ -101,31 +129,5 @@ def masked(text: str) -> bytes:
     return found
 
 
-def fingerprint(key: bytes, text: str) -> str:
-    """The keyed fingerprint of one text; empty for an empty text or without a key."""
-    return _mac(key, masked(text)) if text and key else ""
-
-
-def standing_fingerprint(key: bytes, text: str) -> str:
-    """As `fingerprint`, remembered: for texts that an application sends with each of its requests."""
-    return _remembered(key, text[:_TEXT_CHARS])
-
-
-_remembered = lru_cache(maxsize=512)(fingerprint)
-
-
-def exact_fingerprint(key: bytes, text: str) -> str:
-    """The keyed fingerprint of a name, unmasked: an end user's number is what tells that user apart."""
-    return _mac(key, text.encode("utf-8", "replace")) if text and key else ""
-
-
 def _mac(key: bytes, data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=_FINGERPRINT_BYTES, key=key).hexdigest()
-
-
-def referer_host(referer: bytes | None) -> str:
-    """The host that a Referer or Origin names, without user, port, path or query."""
-    if not referer:
-        return ""
-    found = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]{0,15}://(?:[^/@?#]*@)?([A-Za-z0-9.-]{1,253})", referer.decode("latin-1"))
-    return found[1].lower() if found else ""

@@ -67,7 +67,7 @@ class Caller(Protocol):
 
 
 class Upstream(asyncio.Protocol):
-    """One connection to a provider; serves one exchange at a time."""
+    """One connection to a provider; serves one exchange at a time. `_rest` is what is still to be sent of a body."""
 
     __slots__ = (
         "_paused",
@@ -96,7 +96,7 @@ class Upstream(asyncio.Protocol):
         self._paused = False
         self._poll: select.poll | None = None
 
-    # What the exchange asks for.
+    # -- what the exchange asks for ---------------------------------------------------------------------------------
 
     def send(self, caller: Caller, head: bytes, body: bytes) -> None:
         """Send one request; its answer comes as calls to `caller`."""
@@ -149,7 +149,7 @@ class Upstream(asyncio.Protocol):
         # Providers close what was idle for seconds; what happened before the loop's last turn it has told.
         return time.monotonic() - self.idle_since < _TURN_S or not self._poll.poll(0)
 
-    # What the transport calls.
+    # -- what the transport calls -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have asyncio's methods, but are not its classes.
@@ -188,7 +188,7 @@ class Upstream(asyncio.Protocol):
         caller.lost(unsent=unsent, why="the provider closed the connection before its answer was complete")
 
     def pause_writing(self) -> None:
-        pass
+        """What is written at once is bounded; the rest of a body waits for `resume_writing`."""
 
     def resume_writing(self) -> None:
         while self._rest is not None and self.transport is not None and not self.transport.is_closing():

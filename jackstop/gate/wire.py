@@ -18,12 +18,14 @@ from msgspec.structs import replace
 
 from jackstop.errors import Refused
 from jackstop.gate.chunks import ChunkedBody
+from jackstop.gate.refusals import malformed
 
 MAX_TARGET_BYTES = 8_192
 """Request targets beyond this are no provider's path."""
 LARGE_BODY_BYTES = 1024 * 1024
 """Bodies from here on are put together as they come, and judged in a thread."""
 MAX_KEPT_HEADS = 4_096
+"""Heads that are remembered at a time. Each has a key in it: it is about how many keys can be busy at once."""
 MAX_KEPT_HEAD_BYTES = 4_096
 _END = b"\r\n\r\n"
 _HEAD = re.compile(
@@ -40,7 +42,9 @@ _DOTS = re.compile(rb"\.\.|/\.(?:/|\Z)")
 _HOST = re.compile(rb"[A-Za-z0-9.\-_\[\]:]+")
 _LENGTH_DIGITS = 18
 _LENGTH = re.compile(rb"[0-9]{1,%d}" % _LENGTH_DIGITS)
+# As clients write it; the length in any other spelling is read as well, but its head is not remembered.
 _LENGTH_LINES = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
+# Headers that two servers could read differently if they were there twice.
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect"})
 
 
@@ -56,9 +60,9 @@ class Head(msgspec.Struct, gc=False):
     """A request's head, checked. Header names are in lower case; `first` holds the first value of each name.
 
     `headers` and `first` leave the length out, `names` are those of all headers in their order. `memo` is what
-    later phases derive from the head alone; requests that differ only in their length share it. `but_length` is
-    the head as it came without the digits of its length, empty where these stand in an unusual way. `repeated` says
-    that it was read before.
+    later phases derive from the head alone, each under a name of its own (`presented`, `opening`, `event`,
+    `forward`); requests that differ only in their length share it. `but_length` is the head as it came without the
+    digits of its length, empty where these stand in an unusual way. `repeated` says that it was read before.
     """
 
     method: str
@@ -80,11 +84,6 @@ class Head(msgspec.Struct, gc=False):
     @property
     def has_body(self) -> bool:
         return self.chunked or bool(self.content_length)
-
-
-def malformed(message: str, status: int = 400) -> Refused:
-    """The refusal of bytes that are no request of this gate's kind."""
-    return Refused("malformed", message, status=status)
 
 
 class Heads:
@@ -198,7 +197,7 @@ class RequestReader:
         raw = bytes(pending[:end])
         self._pending = bytes(pending[end:])
         self._scanned = 0
-        found = self._again(raw, end) or self._first(raw)
+        found = self._known_head(raw, end) or self._new_head(raw)
         if isinstance(found, Head):
             self._length = found.content_length or 0
             self._chunks = ChunkedBody(self._limits.body_bytes) if found.chunked else None
@@ -210,12 +209,12 @@ class RequestReader:
         None for any other, of which nothing was taken then.
         """
         end = data.find(_END) + len(_END)
-        head = self._again(data, end)
+        head = self._known_head(data, end)
         if head is None or head.content_length != len(data) - end:
             return None
         return head, data[end:]
 
-    def _again(self, data: bytes, end: int) -> Head | None:
+    def _known_head(self, data: bytes, end: int) -> Head | None:
         """The head that ends at `end`, if it was read before with this or another length."""
         start = _length_at(data)
         if not 0 <= start < end:
@@ -227,7 +226,8 @@ class RequestReader:
             return None
         return replace(known, content_length=int(digits), size=end, repeated=True)
 
-    def _first(self, raw: bytes) -> Head | Refused:
+    def _new_head(self, raw: bytes) -> Head | Refused:
+        """The head, judged from its first byte to its last; it can be remembered."""
         found = read_head(raw, self._limits)
         start = _length_at(raw)
         if start >= 0 and isinstance(found, Head):

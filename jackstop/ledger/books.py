@@ -37,19 +37,16 @@ class HoldContext(msgspec.Struct, gc=False):
     ts_us: int
 
 
-class Hold:
+class Hold(msgspec.Struct, eq=False):
     """Money (and tokens, requests, permits) taken from every limit on a path, until settled or released."""
 
-    __slots__ = ("gauges", "nusd", "open", "parts", "position", "tokens", "would_refuse")
-
-    def __init__(self, nusd: int, tokens: int) -> None:
-        self.nusd = nusd
-        self.tokens = tokens
-        self.would_refuse: str | None = None
-        self.parts: list[tuple[Slice, int]] = []
-        self.gauges: list[Gauge] = []
-        self.position: tuple[int, int]
-        self.open = True
+    nusd: int
+    tokens: int
+    position: tuple[int, int]
+    parts: list[tuple[Slice, int]]
+    gauges: tuple[Gauge, ...] = ()
+    would_refuse: str | None = None
+    open: bool = True
 
 
 class Short(NamedTuple):
@@ -77,21 +74,20 @@ class Books:
         self._clock = clock
         self._send: Sender = _nowhere
         self._limits: dict[int, Limit] = {}
+        # Requests in `wait`. While there are none, nobody stands in any line.
         self._waiting = 0
         self._floods: dict[str, int] = {}
         self._flood_second = 0
 
     # -- the request path ---------------------------------------------------------------------------------------
 
-    def reserve(self, path: Path, nusd: int, tokens: int, context: HoldContext) -> Hold | Short | Refused:
-        """Take one hold over every limit of the path in one step, already in the journal when it is returned."""
-        return self._reserve(path, (nusd, tokens, 1), context, None)
-
-    def _reserve(
-        self, path: Path, charge: tuple[int, int, int], context: HoldContext, waiter: Waiter | None
+    def reserve(
+        self, path: Path, nusd: int, tokens: int, context: HoldContext, waiter: Waiter | None = None
     ) -> Hold | Short | Refused:
+        """Take one hold over every limit of the path in one step, already in the journal when it is returned."""
         now = self._clock.now_us()
-        observed = None
+        charge = nusd, tokens, 1
+        observed: str | None = None
         lacking: list[Slice | Gauge] = []
         for gauge in path.gauges:
             if gauge.has(now) and (not gauge.waiters or gauge.waiters[0] is waiter):
@@ -103,6 +99,7 @@ class Books:
             else:
                 lacking.append(gauge)
         parts = []
+        on = []
         for budget in path.budgets:
             need = charge[budget.index]
             if not need:
@@ -110,54 +107,31 @@ class Books:
             piece = budget.current
             if piece is None or not piece.window_us <= now < piece.end_us:
                 piece = budget.at(now)
-            if piece.free < need or (piece.waiters and piece.waiters[0] is not waiter):
+            if piece.free < need or (self._waiting and piece.waiters and piece.waiters[0] is not waiter):
                 lacking.append(piece)
             parts.append((piece, need))
+            on.append((piece.lease_id, need))
         if lacking:
             return Short(tuple(lacking))
-        return self._take(path, charge, context, parts, observed, now)
-
-    def _take(
-        self,
-        path: Path,
-        charge: tuple[int, int, int],
-        context: HoldContext,
-        parts: list[tuple[Slice, int]],
-        observed: str | None,
-        now: int,
-    ) -> Hold | Refused:
-        hold = Hold(charge[0], charge[1])
         try:
-            hold.position = self._journal.hold(
-                Held(
-                    now,
-                    context.key_id,
-                    charge[0],
-                    charge[1],
-                    [(piece.lease_id, need) for piece, need in parts],
-                    context.provider,
-                    context.model,
-                    context.credential,
-                )
+            position = self._journal.hold(
+                Held(now, context.key_id, nusd, tokens, on, context.provider, context.model, context.credential)
             )
         except JournalFull:
             return _NO_ROOM
         for piece, need in parts:
-            piece.free -= need
+            free = piece.free = piece.free - need
             piece.taken += need
             piece.holds += 1
             piece.last_used_us = now
             if piece.over:
                 observed = "budget"
-            if piece.free < piece.low:
+            if free < piece.low:
                 piece.low = 0
-                self._need(piece, 0, self._target(piece) - piece.free)
+                self._need(piece, 0, self._target(piece) - free)
         for gauge in path.gauges:
             gauge.take()
-            hold.gauges.append(gauge)
-        hold.parts = parts
-        hold.would_refuse = observed
-        return hold
+        return Hold(nusd, tokens, position, parts, path.gauges, observed)
 
     async def wait(self, path: Path, nusd: int, tokens: int, context: HoldContext) -> Hold | Refused:
         """Ask control for what is missing; at most `lease_wait_ms`, in a bounded queue."""
@@ -199,7 +173,8 @@ class Books:
 
         Returns the limits whose lines it left. Who lacks one limit does not hold up others at another.
         """
-        answer = self._reserve(waiter.path, waiter.charge, waiter.context, waiter)
+        nusd, tokens, _ = waiter.charge
+        answer = self.reserve(waiter.path, nusd, tokens, waiter.context, waiter)
         lacking = answer.lacking if isinstance(answer, Short) else ()
         before, waiter.limits = waiter.limits, lacking
         left = [limit for limit in before if limit not in lacking]
@@ -242,8 +217,7 @@ class Books:
         if limit.asking:
             return
         if isinstance(limit, Slice):
-            index = limit.budget.index
-            charges = [waiter.charge[index] for waiter in limit.waiters]
+            charges = [waiter.charge[limit.index] for waiter in limit.waiters]
             lacking = sum(charges) - limit.free
             if lacking <= 0:
                 return
@@ -258,32 +232,26 @@ class Books:
         """What an outage of control would take at the present rate of use."""
         return max(piece.per_s, piece.taken) * self._settings.ledger.outage_window_s
 
-    def settle(self, hold: Hold, event: Event, nusd: int, tokens: int) -> None:
-        """Write the event and free the rest of the hold. More than was held is booked as well."""
-        self._end(hold, event, (nusd, tokens, 1), kept=event.estimated)
-
     def release(self, hold: Hold, event: Event) -> None:
         """Write the event and free the whole hold: the provider charges nothing."""
-        self._end(hold, event, (0, 0, 0), kept=False)
+        self.settle(hold, event, 0, 0, 0)
 
-    def _end(self, hold: Hold, event: Event, actual: tuple[int, int, int], *, kept: bool) -> None:
+    def settle(self, hold: Hold, event: Event, nusd: int, tokens: int, requests: int = 1) -> None:
+        """Write the event and free the rest of the hold. More than was held is booked as well."""
         if not hold.open:
             raise AssertionError("a hold can be ended only once")
         hold.open = False
-        settled = [(piece.lease_id, actual[piece.budget.index]) for piece, _ in hold.parts]
-        self._journal.event(Recorded(event, hold.position, settled, kept))
-        queued: list[Slice | Gauge] = []
-        for piece, held in hold.parts:
-            piece.free += held - actual[piece.budget.index]
+        actual = nusd, tokens, requests
+        parts = hold.parts
+        settled = [(piece.lease_id, actual[piece.index]) for piece, _ in parts]
+        self._journal.event(Recorded(event, hold.position, settled, event.estimated))
+        for piece, held in parts:
+            piece.free += held - actual[piece.index]
             piece.holds -= 1
-            if piece.waiters:
-                queued.append(piece)
         for gauge in hold.gauges:
             gauge.give()
-            if gauge.waiters:
-                queued.append(gauge)
-        if queued:
-            self._serve(queued)
+        if self._waiting:
+            self._serve([limit for limit in (*(piece for piece, _ in parts), *hold.gauges) if limit.waiters])
 
     def record(self, event: Event) -> None:
         """Write an event without a hold: a refusal. A full journal drops it rather than the room of open holds."""
@@ -404,7 +372,7 @@ class Books:
             if waiter.future.done() or target not in waiter.limits:
                 continue
             if isinstance(target, Slice):
-                need = waiter.charge[target.budget.index]
+                need = waiter.charge[target.index]
                 # Control keeps what is too little for the least of those for whom it was asked.
                 fits = need <= target.free
                 may_yet = fits or need <= target.free + message.left or waiter not in target.asked

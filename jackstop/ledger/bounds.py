@@ -10,11 +10,8 @@ from jackstop.clock import US_PER_S
 from jackstop.errors import Refused
 from jackstop.gate.meter.base import Ask
 from jackstop.ledger import allowances
-from jackstop.ledger.prices import PriceList, Rates, dearer, dearest, period, price_list
-from jackstop.ledger.tokenizer import exact_input
-from jackstop.settings import LedgerSettings, Settings
-
-__all__ = ["Bound", "bound", "exact_input", "fitting_cap"]
+from jackstop.ledger.prices import PERIODS_US, PriceList, Rates, dearer, dearest, price_list
+from jackstop.settings import LedgerSettings
 
 _MILLION = 1_000_000
 _DEARER_TIERS = frozenset({"priority", "fast"})
@@ -25,23 +22,87 @@ _PRICE_STEP_US = 1_800 * US_PER_S
 
 
 class Bound(msgspec.Struct, frozen=True, gc=False):
-    """An upper bound: nano-dollars, tokens (input and output), whether the price is listed, and the window."""
+    """An upper bound: nano-dollars, tokens (input and output), whether the price is listed, and the window.
+
+    Its money is a line in the output cap: `fixed` and `per_cap` in nano-dollars times a million.
+    """
 
     nusd: int
     tokens: int
     price_known: bool
     context_window: int
+    fixed: int = 0
+    per_cap: int = 0
 
 
-class _Terms(msgspec.Struct, frozen=True, gc=False):
-    """The bound as a line in the output cap: micro-nano-dollars (nano-dollars times a million) and tokens."""
+_FREE = Bound(0, 0, price_known=True, context_window=0)
 
-    fixed: int
-    per_cap: int
-    fixed_tokens: int
-    tokens_per_cap: int
-    price_known: bool
-    context_window: int
+
+def bound(
+    provider: str,
+    ask: Ask,
+    cap: int,
+    ts_us: int,
+    *,
+    gap: bool = False,
+    exact_input: int | None = None,
+    settings: LedgerSettings | None = None,
+) -> Bound | Refused:
+    """The most that `ask` can cost with an output cap of `cap` tokens, in nano-dollars and tokens.
+
+    `gap` holds it at the context window. `exact_input` is a count of its texts that takes the place of their
+    bytes. Refused with `price` for an unlisted model where `unknown_price` says so.
+    """
+    if not (ask.has_output or ask.input_bound or ask.web_searches or ask.file_searches):
+        return _FREE
+    period_us = ts_us - ts_us % PERIODS_US[provider]
+    listed = _dearest_list(
+        provider, ask.model, ask.service_tier, ask.speed, ask.inference_geo, ask.cache_write, period_us
+    )
+    if not listed.known and settings is not None and settings.unknown_price == "refuse":
+        return _unpriced(ask)
+    window = listed.context_window
+    if gap:
+        # The bound was once too low, perhaps because the window in the snapshot is.
+        window = max(window, dearest(provider).context_window)
+    into = ask.input_bound
+    if exact_input is not None:
+        into = min(into, exact_input + ask.allowance)
+    out = 0
+    if ask.has_output:
+        out = ask.n * ask.inferences
+        if into > window or ask.whole_context or gap or ask.unbounded:
+            into = window
+    into *= ask.inferences
+    rates = listed.flat or listed.at(into)
+    fixed = into * rates.input + ask.extra_output * rates.output
+    if ask.web_searches or ask.file_searches:
+        fixed += ask.web_searches * rates.web_search + ask.file_searches * rates.file_search
+    per_cap = out * rates.output
+    cap = min(cap, window)
+    nusd = -(-(fixed + cap * per_cap) // _MILLION)
+    return Bound(nusd, into + ask.extra_output + cap * out, listed.known, window, fixed, per_cap)
+
+
+def fitting_cap(
+    provider: str,
+    ask: Ask,
+    left_nusd: int,
+    ts_us: int,
+    *,
+    gap: bool = False,
+    exact_input: int | None = None,
+) -> int | None:
+    """The largest output cap in tokens whose bound is at most `left_nusd`, None where none is."""
+    if not ask.has_output:
+        return None
+    line = bound(provider, ask, 0, ts_us, gap=gap, exact_input=exact_input)
+    assert isinstance(line, Bound), "only settings refuse"
+    room = left_nusd * _MILLION - line.fixed
+    if room < 0:
+        return None
+    fits = min(room // line.per_cap, line.context_window) if line.per_cap else line.context_window
+    return fits if fits >= 1 else None
 
 
 @lru_cache(maxsize=8192)
@@ -68,8 +129,8 @@ def _dearest_list(
     for threshold in sorted({threshold for threshold, _ in steps}):
         rates = reduce(dearer, (rates for start, rates in steps if start <= threshold))
         found.append((threshold, msgspec.structs.replace(rates, input=_input_rate(provider, cache_write, rates))))
-    return PriceList(
-        tiers=tuple(found),
+    return PriceList.of(
+        found,
         known=all(listed.known for listed in lists),
         context_window=max(listed.context_window for listed in lists),
     )
@@ -85,94 +146,9 @@ def _input_rate(provider: str, cache_write: str, rates: Rates) -> int:
     return found
 
 
-def _terms(provider: str, ask: Ask, ts_us: int, gap: bool, exact: int | None) -> _Terms:
-    listed = _dearest_list(
-        provider,
-        ask.model,
-        ask.service_tier,
-        ask.speed,
-        ask.inference_geo,
-        ask.cache_write,
-        period(provider, ts_us),
-    )
-    window = listed.context_window
-    if gap:
-        # The bound was once too low; perhaps because the window in the snapshot is.
-        window = max(window, dearest(provider).context_window)
-    once = ask.input_bound
-    if exact is not None:
-        once = min(once, exact + ask.allowance)
-    if ask.has_output:
-        once = window if ask.whole_context or gap or ask.unbounded else min(once, window)
-    total_input = once * ask.inferences
-    rates = listed.at(total_input)
-    out = ask.n * ask.inferences if ask.has_output else 0
-    return _Terms(
-        fixed=total_input * rates.input
-        + ask.extra_output * rates.output
-        + ask.web_searches * rates.web_search
-        + ask.file_searches * rates.file_search,
-        per_cap=out * rates.output,
-        fixed_tokens=total_input + ask.extra_output,
-        tokens_per_cap=out,
-        price_known=listed.known,
-        context_window=window,
-    )
-
-
 def _unpriced(ask: Ask) -> Refused:
     return Refused(
         "price",
         f"no list price is known for the model {ask.model!r}; use a listed model, or set unknown_price to dearest",
         details={"model": ask.model},
     )
-
-
-def bound(
-    provider: str,
-    ask: Ask,
-    cap: int,
-    ts_us: int,
-    *,
-    gap: bool = False,
-    exact_input: int | None = None,
-    settings: Settings | LedgerSettings | None = None,
-) -> Bound | Refused:
-    """The most that `ask` can cost with an output cap of `cap` tokens, in nano-dollars and tokens.
-
-    `gap` holds it at the context window. `exact_input` is a count of its texts that takes the place of their
-    bytes. Refused with `price` for an unlisted model where `unknown_price` says so.
-    """
-    ledger = settings.ledger if isinstance(settings, Settings) else settings
-    if not (ask.has_output or ask.input_bound or ask.web_searches or ask.file_searches):
-        return Bound(0, 0, price_known=True, context_window=0)
-    terms = _terms(provider, ask, ts_us, gap, exact_input)
-    if not terms.price_known and ledger is not None and ledger.unknown_price == "refuse":
-        return _unpriced(ask)
-    cap = min(cap, terms.context_window)
-    return Bound(
-        nusd=-(-(terms.fixed + cap * terms.per_cap) // _MILLION),
-        tokens=terms.fixed_tokens + cap * terms.tokens_per_cap,
-        price_known=terms.price_known,
-        context_window=terms.context_window,
-    )
-
-
-def fitting_cap(
-    provider: str,
-    ask: Ask,
-    left_nusd: int,
-    ts_us: int,
-    *,
-    gap: bool = False,
-    exact_input: int | None = None,
-) -> int | None:
-    """The largest output cap in tokens whose bound is at most `left_nusd`, None where none is."""
-    if not ask.has_output:
-        return None
-    terms = _terms(provider, ask, ts_us, gap, exact_input)
-    room = left_nusd * _MILLION - terms.fixed
-    if room < 0:
-        return None
-    fits = min(room // terms.per_cap, terms.context_window) if terms.per_cap else terms.context_window
-    return fits if fits >= 1 else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _US_PER_DAY = 86_400 * US_PER_S
 _US_PER_SLOT = 1_800 * US_PER_S
 _MILLION = 1_000_000
+PERIODS_US = {"openai": _US_PER_DAY, "anthropic": _US_PER_DAY, "deepseek": _US_PER_SLOT}
+"""How long a provider's prices hold: they may change with each day, DeepSeek's with each half hour."""
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "scale", "batch"})
 _PRIORITY_TIERS = frozenset({"priority", "fast"})
 # DeepSeek's peak hours in UTC, Monday to Friday; no other hours of the day are dearer. Its Chinese page fixes the
@@ -32,9 +34,11 @@ _DEEPSEEK_PEAK_STARTS = frozenset({1, 6})
 _SATURDAY = 5
 # A model id is at most this long in any provider's list; longer ones are nobody's.
 _MAX_MODEL_CHARS = 256
+# What is remembered of a longer one is still too long to be anybody's.
+_MODEL_KEPT = _MAX_MODEL_CHARS + 1
 
 
-class Price(NamedTuple):
+class Price(msgspec.Struct, frozen=True, gc=False):
     """A cost in nano-dollars; `known` is False where it is the provider's dearest for want of a list price."""
 
     nusd: int
@@ -66,11 +70,18 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
 class PriceList(msgspec.Struct, frozen=True, gc=False):
     """The rates of one model at one time. `tiers` are (threshold, rates): they apply to the whole request
     once its input is above the threshold, in tokens, and stand in ascending order, the first with -1.
+    `flat` are the rates of a model with one tier, as most have.
     """
 
     tiers: tuple[tuple[int, Rates], ...]
     known: bool
     context_window: int
+    flat: Rates | None = None
+
+    @classmethod
+    def of(cls, tiers: list[tuple[int, Rates]], *, known: bool, context_window: int) -> PriceList:
+        """A list of these tiers."""
+        return cls(tuple(tiers), known, context_window, tiers[0][1] if len(tiers) == 1 else None)
 
     def at(self, input_tokens: int) -> Rates:
         """The rates of a request with so much input in all."""
@@ -91,7 +102,7 @@ def _providers() -> dict[str, Provider]:
 
 def load() -> None:
     """Read the snapshot now rather than with the first request."""
-    for provider in ("openai", "anthropic", "deepseek"):
+    for provider in PERIODS_US:
         dearest(provider)
 
 
@@ -197,8 +208,8 @@ def dearest(provider: str) -> PriceList:
                 if rates is not None:
                     found = rates if found is None else dearer(found, rates)
     assert found is not None, "the snapshot has prices for every provider that the gate routes to"
-    return PriceList(
-        tiers=((-1, found.scaled((2, 1))),),
+    return PriceList.of(
+        [(-1, found.scaled((2, 1)))],
         known=False,
         context_window=allowances.CONTEXT_WINDOW.get(provider, window),
     )
@@ -234,12 +245,7 @@ def _resolve(provider: str, model: str, tier: str, speed: str, geo: str, moment:
         tiers.append((threshold, rates))
     default = dearest(provider).context_window
     window = allowances.CONTEXT_WINDOW.get(provider) or found.context_window or default
-    return PriceList(tiers=tuple(tiers), known=True, context_window=window)
-
-
-def period(provider: str, ts_us: int) -> int:
-    """When the prices began that hold at `ts_us`: its day, at DeepSeek its half hour. Others change by the day."""
-    return ts_us - ts_us % (_US_PER_SLOT if provider == "deepseek" else _US_PER_DAY)
+    return PriceList.of(tiers, known=True, context_window=window)
 
 
 @lru_cache(maxsize=8192)
@@ -254,7 +260,16 @@ def price_list(provider: str, model: str, ts_us: int, *, tier: str = "", speed: 
     """
     if len(model) > _MAX_MODEL_CHARS:
         model = ""
-    return _listed(provider, model, tier, speed, geo, period(provider, ts_us))
+    return _listed(provider, model, tier, speed, geo, ts_us - ts_us % PERIODS_US[provider])
+
+
+@lru_cache(maxsize=8192)
+def _billed(provider: str, model: str, asked: str, tier: str, speed: str, geo: str, period_us: int) -> PriceList:
+    """The prices of the model in the response, or of the one asked for where that is not listed."""
+    listed = price_list(provider, model or asked, period_us, tier=tier, speed=speed, geo=geo)
+    if not listed.known and asked and asked != model:
+        listed = price_list(provider, asked, period_us, tier=tier, speed=speed, geo=geo)
+    return listed
 
 
 def cost(provider: str, model: str, usage: Usage, ts_us: int, *, asked: str = "") -> Price:
@@ -263,18 +278,21 @@ def cost(provider: str, model: str, usage: Usage, ts_us: int, *, asked: str = ""
     `model` is the one in the response, which is the one billed; `asked` the one in the request, whose price
     stands in where the response's model is not listed. `ts_us` is when the request was sent.
     """
-    tier, speed, geo = usage.service_tier, usage.speed, usage.inference_geo
-    listed = price_list(provider, model or asked, ts_us, tier=tier, speed=speed, geo=geo)
-    if not listed.known and asked and asked != model:
-        listed = price_list(provider, asked, ts_us, tier=tier, speed=speed, geo=geo)
-    rates = listed.at(usage.total_input)
-    total = (
-        usage.input_tokens * rates.input
-        + usage.cache_read_tokens * rates.cache_read
-        + usage.cache_write_tokens * rates.cache_write
-        + usage.cache_write_1h_tokens * rates.cache_write_long
-        + usage.output_tokens * rates.output
-        + usage.web_searches * rates.web_search
-        + usage.file_searches * rates.file_search
+    listed = _billed(
+        provider,
+        model[:_MODEL_KEPT],
+        asked[:_MODEL_KEPT],
+        usage.service_tier,
+        usage.speed,
+        usage.inference_geo,
+        ts_us - ts_us % PERIODS_US[provider],
     )
+    into, read = usage.input_tokens, usage.cache_read_tokens
+    write, long = usage.cache_write_tokens, usage.cache_write_1h_tokens
+    rates = listed.flat or listed.at(into + read + write + long)
+    total = into * rates.input + usage.output_tokens * rates.output
+    if read or write or long:
+        total += read * rates.cache_read + write * rates.cache_write + long * rates.cache_write_long
+    if usage.web_searches or usage.file_searches:
+        total += usage.web_searches * rates.web_search + usage.file_searches * rates.file_search
     return Price(-(-total // _MILLION), listed.known)

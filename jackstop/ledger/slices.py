@@ -20,6 +20,7 @@ class Slice:
 
     Below `low` it is time to ask for more, before a request has to wait for it. `left` is what control had left
     when it last answered, `scarce` says that this was less than `wanted`. `asked` are those for whom it was asked.
+    `index` is its budget's.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Slice:
         "end_us",
         "free",
         "holds",
+        "index",
         "last_used_us",
         "lease_id",
         "left",
@@ -45,6 +47,7 @@ class Slice:
 
     def __init__(self, budget: Budget, window_us: int, end_us: int) -> None:
         self.budget = budget
+        self.index = budget.index
         self.window_us = window_us
         self.end_us = end_us
         self.lease_id = 0
@@ -65,7 +68,7 @@ class Slice:
 
 
 class Budget:
-    """A budget as one gate sees it."""
+    """A budget as one gate sees it. `index` is the place of its kind in a charge."""
 
     __slots__ = ("current", "index", "row", "slices")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from jackstop.errors import Refused, UserError
+from jackstop.gate.refusals import ErrorDialect
 from jackstop.providers import anthropic, deepseek, openai
-from jackstop.providers.base_url import fold_base_url, same_host
+from jackstop.providers.base_url import fold_base_url
 from jackstop.providers.headers import request_headers, response_headers
-from jackstop.providers.route import ErrorDialect, Route
+from jackstop.providers.route import Route
 
 __all__ = [
     "PROVIDERS",
@@ -18,7 +19,6 @@ __all__ = [
     "request_headers",
     "response_headers",
     "route",
-    "same_host",
 ]
 
 PROVIDERS = {provider.name: provider for provider in (openai.TABLE, anthropic.TABLE, deepseek.TABLE)}

@@ -1,4 +1,4 @@
-"""The root address of a provider, and the one host that a credential may go to."""
+"""The root address of a provider, as a credential's base URL gives it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,6 @@ import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
 from jackstop.errors import UserError
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        # Reading the port is what checks it.
-        _ = parts.port
-    except ValueError:
-        raise UserError(f"{url!r} is not a URL", "write it as https://api.example.com", 2) from None
-    return parts
 
 
 def fold_base_url(url: str) -> str:
@@ -51,8 +32,20 @@ def fold_base_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
 
-def same_host(base_url: str, scheme: str, host: str, port: int) -> bool:
-    """Whether a connection leads to the host that a credential belongs to; nothing else may receive it."""
-    parts = urlsplit(base_url)
-    wanted = parts.port or (443 if parts.scheme == "https" else 80)
-    return (parts.scheme, parts.hostname, wanted) == (scheme, host.lower(), port)
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        # Reading the port is what checks it.
+        _ = parts.port
+    except ValueError:
+        raise UserError(f"{url!r} is not a URL", "write it as https://api.example.com", 2) from None
+    return parts

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from jackstop.errors import Refused
 from jackstop.gate.meter.base import Meter
+from jackstop.gate.refusals import ErrorDialect
 
-ErrorDialect = Literal["openai", "anthropic"]
+_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@")
 
 
 class Route(msgspec.Struct, frozen=True):
     """One route. `meter` is None for a route without a body, which is free.
 
-    `upstream_path` follows the credential's base URL. `credential` is the name in the path where the path has one.
+    `endpoint` and `action_class` are the event's columns. `upstream_path` follows the credential's base URL.
     """
 
     provider: str
@@ -26,7 +25,6 @@ class Route(msgspec.Struct, frozen=True):
     upstream_path: str
     error_dialect: ErrorDialect = "openai"
     has_body: bool = True
-    credential: str = ""
 
 
 def metered(provider: str, meter: Meter, endpoint: str, path: str, error_dialect: ErrorDialect = "openai") -> Route:
@@ -67,16 +65,13 @@ class Table:
         if found is not None:
             return found
         parent, _, last = path.rpartition("/")
-        if method == "GET" and parent in self._by_id and is_plain(last):
+        if method == "GET" and parent in self._by_id and _is_plain(last):
             return msgspec.structs.replace(self._by_id[parent], upstream_path=path)
         if any(path == prefix or path.startswith(prefix + "/") for prefix in self._unmetered):
             return Refused("unmetered", f"{self.name} {path[:80]} has no meter yet, so its cost could not be bounded")
         return Refused("endpoint", f"the gate does not forward {method} {path[:80]} to {self.name}")
 
 
-_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@")
-
-
-def is_plain(segment: str) -> bool:
+def _is_plain(segment: str) -> bool:
     """Whether a path segment is an identifier: no escapes, no dots alone, no slash."""
     return 0 < len(segment) <= 256 and _ID.issuperset(segment) and segment.strip(".") != ""

@@ -26,11 +26,12 @@ from jackstop.gate.record import add_ask, add_outcome, begin
 from jackstop.gate.refusals import answer
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.reply import ReplyBroken, ReplyReader
-from jackstop.gate.settle import Held, charge
+from jackstop.gate.settle import charge
 from jackstop.gate.source import behind, compile_networks, of_peer
 from jackstop.gate.wire import Head, Heads, RequestReader, WireLimits
 from jackstop.keys.policy import CredentialRow, KeyRow, Policy
 from jackstop.ledger import bounds
+from jackstop.ledger.books import Hold
 from jackstop.providers import error_dialect
 from jackstop.settings import Settings
 
@@ -132,7 +133,7 @@ class Known:
     def fresh(self, entry: KeyEntry, now_us: int) -> bool:
         return True
 
-    def credentials_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None:
+    def credential_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None:
         return CredentialRow("main", provider, "https://provider.test/base", b"secret")
 
 
@@ -254,7 +255,7 @@ def one_request(rng: random.Random) -> str:
 
 def sent(rng: random.Random, admitted: Admitted, head: Head, query: bytes, body: bytes) -> str:
     opening, ask = admitted.opening, admitted.ask
-    bound = bounds.bound(opening.route.provider, ask, admitted.cap, NOW_US, settings=SETTINGS)
+    bound = bounds.bound(opening.route.provider, ask, admitted.cap, NOW_US, settings=SETTINGS.ledger)
     if isinstance(bound, Refused):
         return "reserve"
     assert bound.nusd >= 0
@@ -315,7 +316,7 @@ def one_reply(rng: random.Random, admitted: Admitted) -> None:
         ending,
         reply.status,
         outcome,
-        Held(1000, 10),
+        Hold(1000, 10, (0, 16), []),
         admitted.opening.route.provider,
         admitted.ask,
         NOW_US,

@@ -32,7 +32,7 @@ class Known:
     def fresh(self, entry: KeyEntry, now_us: int) -> bool:
         return self._fresh
 
-    def credentials_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None:
+    def credential_for(self, provider: str, entry: KeyEntry) -> CredentialRow | None:
         return CredentialRow("main", provider, "https://x.test", b"s") if self._credentials else None
 
 

@@ -37,7 +37,7 @@ def head(*headers: str, query: str = "") -> Head:
 def test_the_key_is_found_wherever_sdks_put_it(found: Head, method: str) -> None:
     key = presented(found)
     assert isinstance(key, Presented)
-    assert (key.key, key.method) == (b"k", method)
+    assert (key.key, key.auth_method) == (b"k", method)
     assert "k'" not in repr(key)
 
 

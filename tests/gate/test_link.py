@@ -218,7 +218,7 @@ async def test_upkeep_goes_on_after_it_failed(home, monkeypatch):
     async with linked(home) as (_control, gate):
         calls = []
         monkeypatch.setattr("jackstop.gate.link._TICK_S", 0.01)
-        monkeypatch.setattr("jackstop.gate.link._TEND_S", 0.01)
+        monkeypatch.setattr("jackstop.gate.link._TICKS_PER_TEND", 1)
         monkeypatch.setattr(gate.books, "tending", lambda: calls.append(1) or 1 // 0)
         await until(lambda: len(calls) > 2)
 

@@ -184,6 +184,32 @@ async def test_beyond_the_buffer_limit_bodies_are_refused(tmp_path: Path) -> Non
         await rig.until(lambda: rig.gate.buffered == 0)
 
 
+async def test_what_waits_behind_a_request_counts_as_its_keys(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    answer = replying(plain(chat_body()))
+
+    async def handle(asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await go.wait()
+        return await answer(asked, reader, writer)
+
+    async with running(tmp_path) as rig:
+        key = rig.key()
+        assert (await rig.exchange(post(key))).status == 200, "the head is known from now on"
+        rig.provider.handle = handle
+        client = await rig.connect()
+        await client.send(post(key))
+        await rig.until(lambda: len(rig.provider.asked) == 2)
+        await client.send(b"POST /")
+        await rig.until(lambda: rig.gate.uploads)
+        (exchange,) = rig.gate.exchanges
+        assert rig.gate.uploads == {exchange.key_id: len(b"POST /")}
+        go.set()
+        assert (await client.answer()).status == 200
+        client.close()
+        await rig.until(lambda: not rig.gate.connections)
+        assert not rig.gate.uploads
+
+
 async def test_many_idle_connections_cost_little(tmp_path: Path) -> None:
     async with running(tmp_path) as rig:
         key = rig.key()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jackstop.errors import UserError
-from jackstop.providers import fold_base_url, same_host
+from jackstop.providers import fold_base_url
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,3 @@ def test_a_secret_in_the_url_is_not_repeated():
     with pytest.raises(UserError) as error:
         fold_base_url("https://user:hunter2@api.openai.com")
     assert "hunter2" not in error.value.problem
-
-
-def test_the_credentials_own_host():
-    assert same_host("https://api.openai.com", "https", "api.openai.com", 443)
-    assert same_host("http://127.0.0.1:9000", "http", "127.0.0.1", 9000)
-    assert same_host("https://api.openai.com", "https", "API.openai.com", 443)
-    assert not same_host("https://api.openai.com", "http", "api.openai.com", 443)
-    assert not same_host("https://api.openai.com", "https", "api.openai.com", 8443)
-    assert not same_host("https://api.openai.com", "https", "api.openai.com.evil.com", 443)

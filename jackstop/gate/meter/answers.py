@@ -14,6 +14,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
 """No model counts beyond this; a larger or negative number is not read, and the hold stays charged."""
 Label = Annotated[str, msgspec.Meta(max_length=64)]
 """A service tier, speed or region. Prices are remembered by it, so a longer one is not read either."""
+MAX_CODE_CHARS = 128
+"""How much is read of an error's code or type."""
 NOTHING = msgspec.Raw()
 """A raw member that is absent: msgspec cannot decode `Raw | None`. A null is one of its own."""
 _NULL = msgspec.Raw(b"null")

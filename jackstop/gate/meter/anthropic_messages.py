@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from jackstop.gate.meter import content, fields, probes, texts
-from jackstop.gate.meter.answers import UNREADABLE, Count, Label, finished
+from jackstop.gate.meter.answers import MAX_CODE_CHARS, UNREADABLE, Count, Label, finished
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter, Usage
 from jackstop.gate.meter.content import Part
 from jackstop.gate.meter.fields import Body, Malformed, Members
@@ -21,8 +21,6 @@ _FREE_EDITS = ("clear_tool_uses_", "clear_thinking_")
 # Tools that the caller runs; their schema comes from Anthropic.
 _CLIENT_TOOLS = ("bash_", "text_editor_", "computer_2", "memory_", "tool_search_tool_")
 _CLIENT_TOOLSETS = ("browser_toolset_", "computer_toolset_")
-# More is beyond any request; the product with a context window stays within 64 bits.
-_MOST_USES = 10_000
 _DIRECT_TOOLS = frozenset({"web_search_20250305", "web_fetch_20250910"})
 _CAPS = ("max_tokens",)
 _MAX_GEO_CHARS = 64
@@ -71,34 +69,36 @@ def _speed(ask: Ask, body: Body) -> None:
 # purpose, and so without bound: `mcp_servers` (calls between inferences without a maximum), `compaction` (an inference
 # of its own), `fallbacks` and `fallback_credit_token` (an inference on another model), `thread` (input kept
 # elsewhere), `billing_policy`.
-MEMBERS: Members = {
-    **dict.fromkeys(
-        [
-            "model",
-            "messages",
-            "max_tokens",
-            "diagnostics",
-            "output_config",
-            "output_format",
-            "stop_sequences",
-            "system",
-            "temperature",
-            "thinking",
-            "tool_choice",
-            "tools",
-            "top_k",
-            "top_p",
-        ]
-    ),
-    "cache_control": _cache_control,
-    "container": _container,
-    "context_management": _context_management,
-    "inference_geo": _inference_geo,
-    "metadata": _metadata,
-    "service_tier": _service_tier,
-    "speed": _speed,
-    "stream": fields.stream,
-}
+MEMBERS = Members(
+    {
+        **dict.fromkeys(
+            [
+                "model",
+                "messages",
+                "max_tokens",
+                "diagnostics",
+                "output_config",
+                "output_format",
+                "stop_sequences",
+                "system",
+                "temperature",
+                "thinking",
+                "tool_choice",
+                "tools",
+                "top_k",
+                "top_p",
+            ]
+        ),
+        "cache_control": _cache_control,
+        "container": _container,
+        "context_management": _context_management,
+        "inference_geo": _inference_geo,
+        "metadata": _metadata,
+        "service_tier": _service_tier,
+        "speed": _speed,
+        "stream": fields.stream,
+    }
+)
 
 
 def _image(ask: Ask, block: Part) -> str:
@@ -199,7 +199,7 @@ def _server_tool(ask: Ask, tool: dict[str, Any], kind: str, name: str) -> int:
     """Add a tool that Anthropic runs, with an inference after each use; returns how often it may be used."""
     ask.feature = name
     ask.allowance += allowances.BUILT_IN_TOOL
-    uses = fields.count(tool, "max_uses", _MOST_USES)
+    uses = fields.count(tool, "max_uses", fields.MOST_USES)
     if uses is None:
         ask.unbounded = f"the tool {name} without `max_uses`"
         return 0
@@ -292,7 +292,7 @@ class MessagesMeter:
             _tool(ask, tool)
         ask.tools_n = len(tools)
         ask.tools_text = fields.as_text(body.get("tools"))
-        fields.read(ask, body, MEMBERS)
+        MEMBERS.read(ask, body)
         ask.probe = probes.chat(ask, messages, cap, zero_is_probe=False)
         # The system prompt counts as a message.
         template = allowances.PER_REQUEST + allowances.PER_MESSAGE * (len(messages) + 1)
@@ -373,7 +373,7 @@ class _Reading:
             self._message(found.message)
         outcome = self.outcome
         if found.error is not None:
-            outcome.error_code = (found.error.type or "error")[:128]
+            outcome.error_code = (found.error.type or "error")[:MAX_CODE_CHARS]
         if found.delta is not None:
             outcome.stop_reason = found.delta.stop_reason or outcome.stop_reason
         if found.type == "message_stop":

@@ -13,16 +13,28 @@ from jackstop.errors import Refused
 class Ask(msgspec.Struct, gc=False):
     """What a request asks for and can cause, read from its body before it is forwarded.
 
-    A meter fills it in while it reads the body; from then on it only loses its texts.
+    A meter fills it in while it reads the body; from then on it only loses its texts. Counts are of tokens unless the
+    name says otherwise.
 
-    `input_bound` is an upper bound in tokens on the input of one inference that the body itself carries.
-    `whole_context` says that input also comes from elsewhere (a stored response, a file, a fetched page),
-    so that only the model's context window bounds it. `output_cap` is the client's cap in tokens, None
-    without one. `inferences` is how many inferences the request can cause. `unbounded` names what the
-    request leaves without any bound. `unmetered` names what it asks for and no response reports. `probe` names
-    the key-checker signature that the body matches. `allowance` is the part of `input_bound` that no text
-    carries (message and tool overhead, media), which an exact count of the texts has to add. `document` is the
-    parsed body, by which `rewrite` knows which members are there.
+    What bounds its cost:
+    `input_bound` is the most input of one inference that the body itself carries; `allowance` is the part of it that
+    no text carries (message and tool overhead, media), which an exact count of the texts has to add.
+    `whole_context` says that input also comes from elsewhere (a stored response, a file, a fetched page), so that
+    only the model's context window bounds it.
+    `output_cap` is the client's cap, None without one; `extra_output` is billed as output beside it. Without
+    `has_output` there is none to cap.
+    `n` is the number of answers in one inference, `inferences` that of inferences which the request can cause,
+    `web_searches` and `file_searches` that of searches.
+    `cache_write` is the longest lifetime for which input can be written to a cache: "", "short" or "long".
+    `service_tier`, `speed` and `inference_geo` choose the price list, each "" for the standard one.
+
+    What may refuse it:
+    `unbounded` names what the request leaves without any bound, `unmetered` what it asks for and no response reports,
+    `probe` the key-checker signature that it matches.
+
+    The rest: `document` is the parsed body, by which `rewrite` knows which members are there. `wants_usage` says that
+    the client itself gets the usage report of a stream. `feature` is what the bound may turn out too low for. Of
+    `end_user` and the texts, only fingerprints get into the event.
     """
 
     model: str
@@ -80,12 +92,14 @@ class Usage(msgspec.Struct, gc=False):
     inference_geo: str = ""
 
     @property
-    def total_input(self) -> int:
-        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
-
-    @property
     def total(self) -> int:
-        return self.total_input + self.output_tokens
+        return (
+            self.input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_tokens
+            + self.cache_write_1h_tokens
+            + self.output_tokens
+        )
 
 
 class Outcome(msgspec.Struct, gc=False):

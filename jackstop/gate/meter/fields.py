@@ -10,19 +10,45 @@ import msgspec
 
 from jackstop.errors import Refused
 from jackstop.gate.meter.base import Ask
+from jackstop.gate.refusals import malformed
 
+MOST_USES = 10_000
+"""Uses of one tool beyond any request's; their product with a context window stays within 64 bits."""
 # Far above any provider's limits; keeps sums and journal columns within 64 bits.
 _MAX_COUNT = 10**12
 _MAX_MODEL_CHARS = 256
-_TOO_DEEP = Refused("malformed", "the body is nested too deep", status=400)
+_TOO_DEEP = malformed("the body is nested too deep")
 _OBJECTS = frozenset({dict})
 _encode = msgspec.json.Encoder().encode
 
 Body = Mapping[str, Any]
-Members = Mapping[str, Callable[[Ask, Body], None] | None]
-"""Every member of a dialect's requests that has been read up on, and what reads it into an Ask. None: the member costs
-nothing beyond the tokens it carries, or the meter reads it itself."""
 _Meter = TypeVar("_Meter")
+
+
+class Members(dict[str, Callable[[Ask, Body], None] | None]):
+    """Every member of a dialect's requests that has been read up on, and what reads it into an Ask.
+
+    None stands for a member that costs nothing beyond the tokens it carries, or that the meter's `ask` itself reads.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[Ask, Body], None] | None]) -> None:
+        super().__init__(readers)
+        self._unread = frozenset(name for name, reader in readers.items() if reader is None)
+
+    def read(self, ask: Ask, body: Body) -> None:
+        """Read every member of a body. One that nobody has read up on leaves the request unbounded."""
+        if body.keys() <= self._unread:
+            return
+        for name, value in body.items():
+            if value is None:
+                continue
+            try:
+                reader = self[name]
+            except KeyError:
+                ask.unbounded = ask.unbounded or f"the member `{name[:64]}`, which this version does not know"
+                continue
+            if reader is not None:
+                reader(ask, body)
 
 
 class Malformed(Exception):
@@ -37,30 +63,11 @@ def answers_refused(ask: Callable[[_Meter, Body, int], Ask]) -> Callable[[_Meter
         try:
             return ask(meter, body, size)
         except Malformed as error:
-            return Refused("malformed", str(error), status=400)
+            return malformed(str(error))
         except RecursionError:
             return _TOO_DEEP
 
     return answer
-
-
-def plain(members: Members) -> frozenset[str]:
-    """The members that need no reading."""
-    return frozenset(name for name, reader in members.items() if reader is None)
-
-
-def read(ask: Ask, body: Body, members: Members) -> None:
-    """Read every member as `members` says. One that nobody here has read up on leaves the request unbounded."""
-    for name, value in body.items():
-        if value is None:
-            continue
-        try:
-            reader = members[name]
-        except KeyError:
-            ask.unbounded = ask.unbounded or f"the member `{name[:64]}`, which this version does not know"
-            continue
-        if reader is not None:
-            reader(ask, body)
 
 
 def text(body: Body, name: str) -> str:
@@ -98,7 +105,7 @@ def whole_number(body: Body, name: str) -> int | None:
     value = body.get(name)
     if value is None:
         return None
-    if type(value) is not int or not -_MAX_COUNT <= value <= _MAX_COUNT:
+    if type(value) is not int or abs(value) > _MAX_COUNT:
         raise Malformed(f"`{name}` has to be a whole number")
     return value
 
@@ -131,6 +138,9 @@ def objects(body: Body, name: str) -> list[dict[str, Any]]:
 
 def messages(body: Body) -> list[dict[str, Any]]:
     """The messages of a chat. Raises Malformed where there is no such member, or another type."""
+    found = body.get("messages")
+    if isinstance(found, list) and _OBJECTS.issuperset(map(type, found)):
+        return found
     if "messages" not in body:
         raise Malformed("`messages` is required")
     return objects(body, "messages")

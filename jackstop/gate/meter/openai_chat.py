@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -71,51 +72,53 @@ def _cache_lifetime(ask: Ask, body: Body) -> None:
 
 
 # Every member of the request in openai 3.54 (types/chat/completion_create_params.py).
-MEMBERS: Members = {
-    **dict.fromkeys(
-        [
-            "messages",
-            "model",
-            "frequency_penalty",
-            "function_call",
-            "logit_bias",
-            "logprobs",
-            "max_completion_tokens",
-            "max_tokens",
-            "metadata",
-            "moderation",
-            "parallel_tool_calls",
-            "presence_penalty",
-            "prompt_cache_key",
-            "prompt_cache_retention",
-            "reasoning_effort",
-            "response_format",
-            "safety_identifier",
-            "seed",
-            "stop",
-            "store",
-            "temperature",
-            "tool_choice",
-            "top_logprobs",
-            "top_p",
-            "user",
-            "verbosity",
-        ]
-    ),
-    "audio": _audio,
-    "functions": _functions,
-    "modalities": _modalities,
-    "n": _choices,
-    "prediction": _prediction,
-    "prompt_cache_options": _cache_lifetime,
-    "service_tier": openai_request.service_tier,
-    "stream": fields.stream,
-    "stream_options": _stream_options,
-    "tools": _tools,
-    "web_search_options": _web_search,
-}
+MEMBERS = Members(
+    {
+        **dict.fromkeys(
+            [
+                "messages",
+                "model",
+                "frequency_penalty",
+                "function_call",
+                "logit_bias",
+                "logprobs",
+                "max_completion_tokens",
+                "max_tokens",
+                "metadata",
+                "moderation",
+                "parallel_tool_calls",
+                "presence_penalty",
+                "prompt_cache_key",
+                "prompt_cache_retention",
+                "reasoning_effort",
+                "response_format",
+                "safety_identifier",
+                "seed",
+                "stop",
+                "store",
+                "temperature",
+                "tool_choice",
+                "top_logprobs",
+                "top_p",
+                "user",
+                "verbosity",
+            ]
+        ),
+        "audio": _audio,
+        "functions": _functions,
+        "modalities": _modalities,
+        "n": _choices,
+        "prediction": _prediction,
+        "prompt_cache_options": _cache_lifetime,
+        "service_tier": openai_request.service_tier,
+        "stream": fields.stream,
+        "stream_options": _stream_options,
+        "tools": _tools,
+        "web_search_options": _web_search,
+    }
+)
 # https://api-docs.deepseek.com/api/create-chat-completion, read 2026-11-23.
-MEMBERS_DEEPSEEK: Members = {**MEMBERS, "thinking": None, "user_id": None}
+MEMBERS_DEEPSEEK = Members({**MEMBERS, "thinking": None, "user_id": None})
 _PARTS: content.Kinds = {
     "text": content.text,
     "refusal": content.text,
@@ -133,21 +136,13 @@ def _part(ask: Ask, part: Any) -> str:
     return content.unknown(ask, kind) if read is None else read(ask, part)
 
 
-def _messages(ask: Ask, messages: list[dict[str, Any]]) -> None:
-    first_text = system_text = ""
-    for message in messages:
-        said = message.get("content")
-        if not isinstance(said, str):
-            said = content.first_text(ask, said, _part)
-        role = message.get("role")
-        if role == "user":
-            first_text = first_text or said
-        elif role in ("system", "developer"):
-            system_text = system_text or said
-        if "audio" in message and message["audio"] is not None:
-            ask.unmetered = "audio"
-    ask.first_text = first_text
-    ask.system_text = system_text
+@lru_cache(maxsize=1024)
+def _unmetered_by_model(model: str) -> str:
+    """What no response of this model's reports, "" for most models."""
+    found = _UNMETERED_MODELS.search(model)
+    if found is None:
+        return ""
+    return "audio" if "audio" in found[0] else "web search in chat completions"
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -191,7 +186,6 @@ class ChatMeter:
         self.provider = provider
         self.caps = caps
         self.members = members
-        self._plain = fields.plain(members)
         self._cache_write = "short" if provider in allowances.AUTOMATIC_CACHE else ""
 
     @fields.answers_refused
@@ -199,13 +193,26 @@ class ChatMeter:
         """Read a request; see `Meter.ask`."""
         messages = fields.messages(body)
         ask = Ask(fields.model(body), body, input_bound=size, messages_n=len(messages), cache_write=self._cache_write)
-        _messages(ask, messages)
-        if not body.keys() <= self._plain:
-            fields.read(ask, body, self.members)
-        if (kind := _UNMETERED_MODELS.search(ask.model)) is not None:
-            ask.unmetered = "audio" if "audio" in kind[0] else "web search in chat completions"
+        first_text = system_text = ""
+        for message in messages:
+            said = message.get("content")
+            if not isinstance(said, str):
+                said = content.first_text(ask, said, _part)
+            role = message.get("role")
+            if role == "user":
+                first_text = first_text or said
+            elif role in ("system", "developer"):
+                system_text = system_text or said
+            if "audio" in message and message["audio"] is not None:
+                ask.unmetered = "audio"
+        ask.first_text = first_text
+        ask.system_text = system_text
+        self.members.read(ask, body)
+        if unmetered := _unmetered_by_model(ask.model):
+            ask.unmetered = unmetered
         ask.end_user = openai_request.end_user(body)
-        ask.tools_text = fields.as_text(body.get("tools") or body.get("functions"))
+        if (tools := body.get("tools") or body.get("functions")) is not None:
+            ask.tools_text = fields.as_text(tools)
         ask.probe = probes.chat(ask, messages, self._cap(ask, body))
         template = allowances.PER_REQUEST + allowances.PER_MESSAGE * len(messages) + allowances.PER_TOOL * ask.tools_n
         content.bound_input(ask, self.provider, template)
@@ -282,11 +289,12 @@ class _Reading:
                 return False
         outcome.model = chunk.model or outcome.model
         outcome.request_id = chunk.id or outcome.request_id
-        self._tier = chunk.service_tier or self._tier
+        if chunk.service_tier:
+            self._tier = chunk.service_tier
         if chunk.usage is None or (usage := chat_usage(chunk.usage, self._tier)) is None:
             return False
         outcome.usage = usage
-        return chunk.choices is not None and not chunk.choices
+        return chunk.choices == []
 
 
 CHAT = ChatMeter("openai", ("max_completion_tokens", "max_tokens"), MEMBERS)

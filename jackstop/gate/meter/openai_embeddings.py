@@ -15,7 +15,7 @@ from jackstop.gate.meter.sse import Unread
 from jackstop.ledger import allowances
 
 # openai 3.54, types/embedding_create_params.py.
-MEMBERS: Members = dict.fromkeys(["input", "model", "dimensions", "encoding_format", "user"])
+MEMBERS = Members(dict.fromkeys(["input", "model", "dimensions", "encoding_format", "user"]))
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -47,7 +47,7 @@ class EmbeddingsMeter:
             messages_n=texts,
             end_user=body["user"] if isinstance(body.get("user"), str) else "",
         )
-        fields.read(ask, body, MEMBERS)
+        MEMBERS.read(ask, body)
         return ask
 
     def rewrite(self, body: bytes, ask: Ask, cap: int | None) -> bytes:  # noqa: ARG002

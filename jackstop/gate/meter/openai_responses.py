@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from jackstop.gate.meter import content, fields, openai_request, probes, texts
-from jackstop.gate.meter.answers import NOTHING, UNREADABLE, Count, Label, finished, is_given
+from jackstop.gate.meter.answers import MAX_CODE_CHARS, NOTHING, UNREADABLE, Count, Label, finished, is_given
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter
 from jackstop.gate.meter.content import Part
 from jackstop.gate.meter.fields import Body, Malformed, Members
@@ -17,8 +17,6 @@ from jackstop.gate.meter.sse import EventStream
 from jackstop.ledger import allowances
 
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
-# More is beyond any request; the product with a context window stays within 64 bits.
-_MOST_CALLS = 10_000
 _OWN = frozenset({"function", "custom"})
 _CLIENT_TOOLS = frozenset({"computer", "computer_use_preview", "local_shell", "apply_patch"})
 # Tools that OpenAI runs, with an inference after each call, by the name of the feature.
@@ -46,44 +44,46 @@ def _reasoning(ask: Ask, body: Body) -> None:
 
 # Members of openai 3.54 (types/responses/response_create_params.py). Missing on purpose, and so without bound:
 # `background_options`, `context_management` (compaction is an inference of its own).
-MEMBERS: Members = {
-    **dict.fromkeys(
-        [
-            "access_programs",
-            "conversation",
-            "image",
-            "include",
-            "input",
-            "instructions",
-            "max_output_tokens",
-            "max_tool_calls",
-            "metadata",
-            "model",
-            "moderation",
-            "parallel_tool_calls",
-            "previous_response_id",
-            "prompt",
-            "prompt_cache_key",
-            "prompt_cache_retention",
-            "safety_identifier",
-            "store",
-            "stream_options",
-            "temperature",
-            "text",
-            "tool_choice",
-            "tools",
-            "top_logprobs",
-            "top_p",
-            "truncation",
-            "user",
-        ]
-    ),
-    "background": _background,
-    "prompt_cache_options": _cache_lifetime,
-    "reasoning": _reasoning,
-    "service_tier": openai_request.service_tier,
-    "stream": fields.stream,
-}
+MEMBERS = Members(
+    {
+        **dict.fromkeys(
+            [
+                "access_programs",
+                "conversation",
+                "image",
+                "include",
+                "input",
+                "instructions",
+                "max_output_tokens",
+                "max_tool_calls",
+                "metadata",
+                "model",
+                "moderation",
+                "parallel_tool_calls",
+                "previous_response_id",
+                "prompt",
+                "prompt_cache_key",
+                "prompt_cache_retention",
+                "safety_identifier",
+                "store",
+                "stream_options",
+                "temperature",
+                "text",
+                "tool_choice",
+                "tools",
+                "top_logprobs",
+                "top_p",
+                "truncation",
+                "user",
+            ]
+        ),
+        "background": _background,
+        "prompt_cache_options": _cache_lifetime,
+        "reasoning": _reasoning,
+        "service_tier": openai_request.service_tier,
+        "stream": fields.stream,
+    }
+)
 
 
 _PARTS: content.Kinds = {
@@ -202,7 +202,7 @@ def _tools(ask: Ask, body: Body, items: list[Any]) -> None:
         for tool in fields.objects(item, "tools")
     ]
     hosted = [name for tool in declared + tools if (name := _tool(ask, tool))]
-    calls = fields.count(body, "max_tool_calls", _MOST_CALLS)
+    calls = fields.count(body, "max_tool_calls", fields.MOST_USES)
     ask.tools_n += len(declared) + len(tools)
     if not hosted:
         return
@@ -308,7 +308,7 @@ class ResponsesMeter:
                 content.elsewhere(ask, name)
         _tools(ask, body, items)
         ask.tools_text = fields.as_text(body.get("tools"))
-        fields.read(ask, body, MEMBERS)
+        MEMBERS.read(ask, body)
         ask.end_user = openai_request.end_user(body)
         ask.probe = probes.chat(ask, items, cap)
         # The instructions count as a message.
@@ -356,7 +356,7 @@ class _Reading:
         if is_given(event.response):
             self.take(event.response)
         if event.type == "error":
-            self.outcome.error_code = (event.code or "error")[:128]
+            self.outcome.error_code = (event.code or "error")[:MAX_CODE_CHARS]
         elif event.type in _TERMINAL:
             self.outcome.complete = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from jackstop.gate.meter.answers import UNREADABLE, Count, is_given
+from jackstop.gate.meter.answers import MAX_CODE_CHARS, UNREADABLE, Count, is_given
 from jackstop.gate.meter.base import Usage
 
 
@@ -82,7 +82,7 @@ def error_code(raw: msgspec.Raw) -> str:
         error = _ERROR.decode(raw)
     except UNREADABLE:
         return "error"
-    return str(error.code or error.type or "error")[:128]
+    return str(error.code or error.type or "error")[:MAX_CODE_CHARS]
 
 
 def chat_usage(found: ChatUsage, tier: str = "") -> Usage | None:
@@ -99,7 +99,8 @@ def chat_usage(found: ChatUsage, tier: str = "") -> Usage | None:
         input_tokens=max(0, into - read - write),
         cache_read_tokens=read,
         cache_write_tokens=write,
-        output_tokens=_output(found.completion_tokens or 0, found.total_tokens, into),
+        # A provider that counts reasoning outside of the output shows it in the total.
+        output_tokens=max(found.completion_tokens or 0, (found.total_tokens or 0) - into),
         reasoning_tokens=outputs.reasoning_tokens or 0,
         service_tier=tier,
     )
@@ -120,11 +121,6 @@ def responses_usage(found: ResponsesUsage) -> Usage | None:
         cache_read_tokens=read,
         cache_write_tokens=write - long,
         cache_write_1h_tokens=long,
-        output_tokens=_output(out, found.total_tokens, into),
+        output_tokens=max(out, (found.total_tokens or 0) - into),
         reasoning_tokens=outputs.reasoning_tokens or 0,
     )
-
-
-def _output(reported: int, total: int | None, into: int) -> int:
-    """Output; a provider that counts reasoning outside of it shows it in the total."""
-    return max(reported, (total or 0) - into)
