@@ -109,7 +109,7 @@ class ReplyReader:
     def _read_plain(self, data: bytes) -> bool:
         """Read a whole head that says nothing but its body's length of how the body ends; False for any other."""
         match = _PLAIN_HEAD.match(data)
-        if match is None:
+        if match is None or match.end() > MAX_HEAD_BYTES:
             return False
         status = int(match[1])
         fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2])]

@@ -21,7 +21,7 @@ TABLE = Table(
         *(models(NAME, path) for path in _MODEL_PATHS),
     ],
     unmetered=(
-        "/anthropic/v1/messages",
+        "/anthropic/v1/messages/batches",
         "/beta/completions",
         "/completions",
         "/responses",
