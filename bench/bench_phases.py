@@ -203,8 +203,9 @@ class Run:
 
     def start(self, stack):
         for name, tree in trees().items():
-            # A client that leaves is not waited for, so that one measurement's streams are over before the next.
-            settings = {"JACKSTOP_GATE_ON_DISCONNECT": "close"}
+            # A client that leaves is not waited for, so that one measurement's streams are over before the next. A
+            # gate imports what is installed, which is one of the trees at most, unless the path says otherwise.
+            settings = {"JACKSTOP_GATE_ON_DISCONNECT": "close", "PYTHONPATH": str(tree)}
             options = {"cores": {GATE_CORE}, "keys": self.size.keys, "environment": settings}
             with patch.object(system, "ROOT", tree):
                 way = jackstop.start(generator.CACHE, self.folder / name, self.upstream.url, **options)

@@ -22,6 +22,7 @@ TABLE = Table(
     ],
     unmetered=(
         "/anthropic/v1/messages/batches",
+        "/anthropic/v1/messages/count_tokens",
         "/beta/completions",
         "/completions",
         "/responses",
