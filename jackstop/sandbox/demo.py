@@ -300,7 +300,7 @@ def main(*, exit_after: bool = False, json_file: str | None = None) -> int:
     missing = [sdk for sdk in _SDKS if find_spec(sdk) is None]
     if missing:
         raise UserError("the demo's applications need the official SDKs", f"pip install {' '.join(missing)}", 2)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     stage = Stage()
     try:
