@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from itertools import count
+from time import monotonic
 
 from jackstop.clock import Clock
 from jackstop.control.client import socket_path
@@ -31,6 +33,11 @@ _TICK_S = 0.25
 """How often the registry hears that the loop runs: well within the pause after which it would doubt that."""
 _TICKS_PER_TEND = 4
 """In so many ticks the books are tended once: they measure use by the second."""
+
+_NEWS_S = 0.002
+"""How long requests wait at a time while control's messages are taken in."""
+_UPKEEP_S = 0.0002
+"""The same for upkeep, which comes every second and never hurries."""
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +85,8 @@ class Link:
             writer.write(frame(self._greeting()))
             frames = Frames()
             while data := await reader.read(1 << 18):
-                for message in frames.feed(data):
-                    self._handle(message, writer)
-                    # However much control has to tell, requests are served in between.
-                    await asyncio.sleep(0)
+                # One message for each turn of a busy loop would be too few: news such as a revocation would pile up.
+                await _in_slices(self._take_in(frames.feed(data), writer), _NEWS_S)
         finally:
             self._books.disconnected()
             writer.close()
@@ -89,6 +94,11 @@ class Link:
     def _greeting(self) -> Hello:
         books = self._books
         return Hello(VERSION, self._instance, os.getpid(), self._registry.seq, self._slot, books.end, books.shares())
+
+    def _take_in(self, messages: Iterable[Message], writer: asyncio.StreamWriter) -> Iterator[None]:
+        for message in messages:
+            self._handle(message, writer)
+            yield
 
     def _handle(self, message: Message, writer: asyncio.StreamWriter) -> None:
         if isinstance(message, Granted):
@@ -118,7 +128,15 @@ class Link:
             try:
                 self._registry.tend(now_us)
                 if not ticks % _TICKS_PER_TEND:
-                    for _ in self._books.tending():
-                        await asyncio.sleep(0)
+                    await _in_slices(self._books.tend(), _UPKEEP_S)
             except Exception as error:
                 note("the upkeep of keys and leases failed", error)
+
+
+async def _in_slices(steps: Iterable[None], slice_s: float) -> None:
+    """Take every step, and let requests be served in between each time that steps took so long."""
+    began = monotonic()
+    for _ in steps:
+        if monotonic() - began >= slice_s:
+            await asyncio.sleep(0)
+            began = monotonic()

@@ -192,7 +192,8 @@ class Registry:
     def heard(self, said_us: int) -> None:
         """Control spoke, at `said_us`, and everything before has been applied."""
         self._heard_us = said_us
-        self._ticked_us = said_us
+        # What comes late, behind much else, does not say that this process stood still.
+        self._ticked_us = max(self._ticked_us, said_us)
 
     def tick(self, now_us: int) -> None:
         """The loop runs. Only after a pause does this keep quiet until control is heard again."""

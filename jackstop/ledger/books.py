@@ -415,22 +415,19 @@ class Books:
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
-    def tend(self) -> None:
-        """Once a second: measure use, ask ahead, open the next window's lease, return what is past or idle."""
-        for _ in self.tending():
-            pass
+    def tend(self) -> Iterator[None]:
+        """Once a second: measure use, ask ahead, open the next window's lease, return what is past or idle.
 
-    def tending(self, portion: int = 256) -> Iterator[None]:
-        """As `tend`, so many limits at a time; others may run in between."""
+        A step for each limit; others may run in between.
+        """
         now = self._clock.now_us()
         if self._floods and now // US_PER_S != self._flood_second:
             self._write_floods()
-        for number, limit in enumerate(list(self._limits.values()), 1):
+        for limit in list(self._limits.values()):
             if isinstance(limit, Budget):
                 for piece in list(limit.slices.values()):
                     self._tend_slice(limit, piece, now)
-            if not number % portion:
-                yield
+            yield
 
     def _tend_slice(self, budget: Budget, piece: Slice, now: int) -> None:
         outage_us = self._settings.ledger.outage_window_s * US_PER_S

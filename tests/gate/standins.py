@@ -335,7 +335,7 @@ class Rig:
 
     def floods(self) -> list[Flooded]:
         self.clock.advance(1.0)
-        self.books.tend()
+        list(self.books.tend())
         return self.records(Flooded)
 
     async def until(self, what: Callable[[], Any]) -> Any:

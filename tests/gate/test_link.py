@@ -164,6 +164,19 @@ async def test_a_process_that_stood_still_believes_only_what_was_said_since(home
         await until(gate.fresh)
 
 
+async def test_news_that_is_late_in_coming_is_no_pause_of_a_process_that_runs(home):
+    async with linked(home) as (control, gate):
+        await control.accept()
+        control.say(WELCOME, Changes(1, []), Heartbeat(1, NOON))
+        await until(gate.fresh)
+        for _ in range(30):
+            gate.clock.advance(0.1)
+            gate.registry.tick(gate.clock.now_us())
+        control.say(Heartbeat(1, NOON), Changes(2, [BUDGET]))
+        await until(lambda: gate.registry.seq == 2)
+        assert gate.fresh()
+
+
 async def test_a_message_that_cannot_be_handled_ends_the_connection_and_not_the_link(home, monkeypatch):
     async with linked(home) as (control, gate):
         await control.accept()
@@ -197,11 +210,31 @@ async def test_others_are_served_between_the_rows_of_a_long_snapshot(home, monke
             apply(rows, seq, more=more)
 
         monkeypatch.setattr(gate.registry, "apply", applied)
+        monkeypatch.setattr("jackstop.gate.link._NEWS_S", 0)
         control.say(WELCOME, *(Changes(number, [BUDGET], more=True) for number in range(1, 100)), Changes(100, []))
         while gate.registry.seq < 100:
             turns += 1
             await asyncio.sleep(0)
         assert len(set(seen)) == 100
+
+
+async def test_a_busy_loop_takes_in_more_than_one_message_at_a_time(home, monkeypatch):
+    async with linked(home) as (control, gate):
+        await control.accept()
+        turns, seen = 0, []
+        apply = gate.registry.apply
+
+        def applied(rows, seq, *, more):
+            seen.append(turns)
+            apply(rows, seq, more=more)
+
+        monkeypatch.setattr(gate.registry, "apply", applied)
+        monkeypatch.setattr("jackstop.gate.link._NEWS_S", 60)
+        control.say(WELCOME, *(Changes(number, []) for number in range(1, 101)))
+        while gate.registry.seq < 100:
+            turns += 1
+            await asyncio.sleep(0)
+        assert len(set(seen)) < 10, "a revocation would wait behind all of them, one turn for each"
 
 
 async def test_others_are_served_while_many_limits_are_tended(home):
@@ -210,8 +243,7 @@ async def test_others_are_served_while_many_limits_are_tended(home):
         limits = [LimitRow(number, "org", "usd", 1_000, "life") for number in range(1, 2_001)]
         control.say(WELCOME, Changes(1, limits))
         await until(lambda: gate.registry.seq == 1)
-        assert len(list(gate.books.tending())) == 2_000 // 256
-        assert len(list(gate.books.tending(portion=1))) == 2_000
+        assert len(list(gate.books.tend())) == 2_000
 
 
 async def test_upkeep_goes_on_after_it_failed(home, monkeypatch):
@@ -219,7 +251,7 @@ async def test_upkeep_goes_on_after_it_failed(home, monkeypatch):
         calls = []
         monkeypatch.setattr("jackstop.gate.link._TICK_S", 0.01)
         monkeypatch.setattr("jackstop.gate.link._TICKS_PER_TEND", 1)
-        monkeypatch.setattr(gate.books, "tending", lambda: calls.append(1) or 1 // 0)
+        monkeypatch.setattr(gate.books, "tend", lambda: calls.append(1) or 1 // 0)
         await until(lambda: len(calls) > 2)
 
 

@@ -80,7 +80,7 @@ class Gate:
             self.clock.advance(10)
             self.registry.heard(self.clock.now_us())
             self.registry.tend(self.clock.now_us())
-            self.books.tend()
+            list(self.books.tend())
             for need in [message for message in self.heard if isinstance(message, Need)]:
                 self.heard.remove(need)
                 self.books.granted(Granted(need.limit_id, need.window_us, 11, 0, exhausted=True))

@@ -273,7 +273,7 @@ async def test_a_hold_stays_in_its_window_and_the_old_one_never_opens_again(stor
         await rig.book()
         old, new = sorted(rig.books_of(1), key=lambda book: book.window_us)
         assert (old.settled, new.settled) == (40, 70)
-        gate.books.tend()
+        list(gate.books.tend())
         await asyncio.gather(*gate.tasks)
         clock.jump(-HOUR_S)
         refused(await gate.hold(gate.path(1), 1), "lease")
@@ -321,7 +321,7 @@ async def test_control_away_is_bridged_from_what_is_leased(store, tmp_path):
         for _ in range(30):
             gate.settle(await gate.hold(path, 100), 100)
             rig.clock.advance(0.1)
-        gate.books.tend()
+        list(gate.books.tend())
         await asyncio.gather(*gate.tasks)
         gate.books.disconnected()
         for _ in range(600):
@@ -334,7 +334,7 @@ async def test_what_nobody_uses_goes_back(store, tmp_path):
         gate = rig.gate()
         gate.settle(await gate.hold(gate.path(1), 10), 10)
         rig.clock.advance(rig.settings.ledger.outage_window_s + 1)
-        gate.books.tend()
+        list(gate.books.tend())
         await asyncio.gather(*gate.tasks)
         await rig.book()
         (book,) = rig.books_of(1)
@@ -349,10 +349,10 @@ async def test_nothing_goes_back_while_nobody_hears_it(store, tmp_path):
         gate.books.disconnected()
         rig.clock.advance(rig.settings.ledger.outage_window_s + 1)
         end = gate.journal.end
-        gate.books.tend()
+        list(gate.books.tend())
         assert gate.journal.end == end
         gate.books.connected(gate.to_control)
-        gate.books.tend()
+        list(gate.books.tend())
         await asyncio.gather(*gate.tasks)
         await rig.book()
         (book,) = rig.books_of(1)

@@ -72,7 +72,7 @@ async def test_asking_ahead_again_and_again_does_not_take_the_whole_limit(store,
         for gate in gates:
             for _ in range(20):
                 gate.settle(await gate.hold(gate.path(1), 10), 0)
-                gate.books.tend()
+                list(gate.books.tend())
                 await asyncio.gather(*gate.tasks)
         assert rig.books_of(1)[0].leased <= 500
 
