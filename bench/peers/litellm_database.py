@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.peers import node
-from bench.peers.base import Unavailable
+from bench.peers.base import run
 from tests.postgres import Postgres
 
 ENGINE = Path(__file__).with_name("litellm_engine.mjs")
@@ -30,13 +30,10 @@ def install(cache, environment):
         return
     (packages,) = environment.glob("lib/python*/site-packages")
     wrapper = _wrapper(modules)
-    done = subprocess.run(
-        [
-            *(node.program(), modules / "prisma/build/index.js", "generate"),
-            *("--schema", packages / "litellm_proxy_extras/schema.prisma"),
-        ],
-        env={
-            **os.environ,
+    run(
+        *(node.program(), modules / "prisma/build/index.js", "generate"),
+        *("--schema", packages / "litellm_proxy_extras/schema.prisma"),
+        environment={
             "PATH": f"{environment / 'bin'}{os.pathsep}{node.path()}",
             "DATABASE_URL": "postgresql://localhost",
             "PRISMA_CLI_QUERY_ENGINE_TYPE": "binary",
@@ -44,13 +41,8 @@ def install(cache, environment):
             **{f"PRISMA_{each}": str(wrapper) for each in ("QUERY_ENGINE_BINARY", "QUERY_ENGINE_LIBRARY")},
             "PRISMA_SCHEMA_ENGINE_BINARY": str(wrapper),
         },
-        capture_output=True,
-        text=True,
-        timeout=GENERATE_S,
-        check=False,
+        seconds=GENERATE_S,
     )
-    if done.returncode:
-        raise Unavailable(f"prisma generate failed: {done.stderr.strip()[-300:]}")
     stamp.touch()
 
 

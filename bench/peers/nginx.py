@@ -4,7 +4,7 @@ import os
 import subprocess
 from urllib.parse import urlsplit
 
-from bench.peers.base import Running, bearer_keys, debian_packages, family, free_port, spawn, wait_listening
+from bench.peers.base import bare_proxy, debian_packages, family, free_port, spawn, wait_listening
 
 NAME = "nginx"
 CONFIGURATION = """\
@@ -114,12 +114,4 @@ def _run(cache, folder, cores, keys, **values):
     command = [_program(cache), "-p", folder, "-c", configuration, "-e", folder / "error.log"]
     process = spawn(command, log, cores)
     wait_listening(port, process, log)
-    return Running(
-        host="127.0.0.1",
-        port=port,
-        path="/v1/chat/completions",
-        headers=bearer_keys(keys),
-        model="gpt-4o-mini",
-        started=[process],
-        serving=lambda: family(process.pid)[1:],
-    )
+    return bare_proxy(port, process, keys, serving=lambda: family(process.pid)[1:])

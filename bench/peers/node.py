@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from bench.peers.base import Unavailable
+from bench.peers.base import Unavailable, once, run
 
 INSTALL_S = 300
 
@@ -31,20 +30,12 @@ def path():
 
 def packages(folder, *wanted):
     """Install these packages, once, none of their scripts run; the folder of modules."""
-    stamp = folder / ".made"
-    if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        done = subprocess.run(
-            [program().parent / "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *wanted],
-            cwd=folder,
-            env={**os.environ, "PATH": path()},
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_S,
-            check=False,
-        )
-        if done.returncode:
-            raise Unavailable(f"npm failed: {done.stderr.strip()[-300:]}")
-        stamp.write_text("\n".join(wanted))
+    once(folder, wanted, lambda: _install(folder, wanted))
     return folder / "node_modules"
+
+
+def _install(folder, wanted):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    npm = (program().parent / "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts")
+    run(*npm, *wanted, cwd=folder, environment={"PATH": path()}, seconds=INSTALL_S)
