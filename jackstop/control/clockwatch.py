@@ -58,8 +58,20 @@ class ClockWatch:
         seconds = jump_us // US_PER_S
         log.error("the clock jumped by %d s: no budget window opens until it is set right or accepted", seconds)
         detail = {"jump_s": seconds}
+        now_us = self._clock.now_us()
         conn.execute(
-            insert(findings).values(ts_us=self._clock.now_us(), kind="clock_jump", subject="clock", detail=detail)
+            insert(findings).values(
+                uid=f"clock_jump-{now_us}",
+                ts_us=now_us,
+                detection="clock_jump",
+                severity="medium",
+                entity="org",
+                first_seen_us=now_us,
+                last_seen_us=now_us,
+                count=1,
+                evidence=detail,
+                sources=["control"],
+            )
         )
 
     def accept(self, conn: Connection) -> None:

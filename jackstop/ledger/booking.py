@@ -219,7 +219,21 @@ def _find_overrun(conn: Connection, store: Store, clock: Clock, recorded: Record
         "feature": str(about.get("feature", "")),
     }
     detail = {"hold_nusd": event.hold_nusd, "cost_nusd": event.cost_nusd, "key_id": event.key_id, **gap}
-    conn.execute(insert(findings).values(ts_us=clock.now_us(), kind="overrun", subject=event.key_id, detail=detail))
+    now_us = clock.now_us()
+    conn.execute(
+        insert(findings).values(
+            uid=f"overrun-{event.key_id}-{event.ts}-{'-'.join(gap.values())}",
+            ts_us=now_us,
+            detection="overrun",
+            severity="medium",
+            entity=f"key:{event.key_id}",
+            first_seen_us=event.ts,
+            last_seen_us=event.ts,
+            count=1,
+            evidence=detail,
+            sources=["gate"],
+        )
+    )
     same = [gaps.c[name] == value for name, value in gap.items()]
     seq = store.next_seq(conn)
     if conn.execute(update(gaps).where(*same).values(mended=False, seq=seq)).rowcount == 0:

@@ -289,7 +289,7 @@ class Schedules:
         """Stop, and try to write books beyond a limit straight into the database."""
         self.system.stop()
         found = books.database(self.system)
-        findings = found.execute("SELECT count(*) FROM findings WHERE kind = 'overrun'").fetchone()[0]
+        findings = found.execute("SELECT count(*) FROM findings WHERE detection = 'overrun'").fetchone()[0]
         self._add("findings of overruns", findings, "1", held=findings == 1)
         windows = found.execute("SELECT * FROM windows").fetchall()
         passed = [row for row in windows if row["settled"] + row["leased"] > row["amount"] + row["over"]]

@@ -35,9 +35,9 @@ class Watched:
 
     def found(self):
         with self.store.begin() as conn:
-            rows = conn.execute(select(findings.c.kind, findings.c.detail).order_by(findings.c.id)).all()
-        assert {row.kind for row in rows} <= {"clock_jump"}
-        return [row.detail["jump_s"] for row in rows]
+            rows = conn.execute(select(findings.c.detection, findings.c.evidence).order_by(findings.c.id)).all()
+        assert {row.detection for row in rows} <= {"clock_jump"}
+        return [row.evidence["jump_s"] for row in rows]
 
 
 @pytest.fixture

@@ -244,7 +244,7 @@ async def test_an_overrun_is_booked_whole_found_and_opens_a_gap(store, tmp_path)
         with store.begin() as conn:
             (finding,) = conn.execute(select(findings)).all()
             (gap,) = conn.execute(select(gaps)).all()
-        assert (finding.kind, finding.detail["cost_nusd"]) == ("overrun", 1_500)
+        assert (finding.detection, finding.evidence["cost_nusd"]) == ("overrun", 1_500)
         assert (gap.provider, gap.feature, gap.mended) == ("openai", "image", False)
 
 

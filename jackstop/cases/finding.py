@@ -1,0 +1,38 @@
+"""A finding: what one detection says of one entity in one window."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, get_args
+
+import msgspec
+
+Severity = Literal["info", "low", "medium", "high", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""From the least to the most severe. From `high` on somebody is woken up."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one detection found. Times are UTC microseconds.
+
+    `uid` is the same however often the same thing is found: findings are taken once, and grow. `entity` is `key:ID`,
+    `owner:EMAIL`, `team:N`, `credential:NAME` or `org`. Findings with the same `cause`, if it is not empty, belong into
+    one case whatever their entities are. `response` is what the detection asks for, empty for its severity's.
+    """
+
+    uid: str
+    detection: str
+    severity: Severity
+    entity: str
+    first_seen: int
+    last_seen: int
+    count: int
+    evidence: dict[str, str | int | None] = {}
+    sources: tuple[str, ...] = ("gate",)
+    cause: str = ""
+    response: str = ""
+
+
+def uid_of(detection: str, entity: str, window_us: int) -> str:
+    """The identity of what `detection` says of `entity` in the window that starts at `window_us`."""
+    return hashlib.blake2b(f"{detection}\n{entity}\n{window_us}".encode(), digest_size=12).hexdigest()

@@ -1,0 +1,1 @@
+"""Notify: news to people and to other systems, at least once."""
