@@ -32,6 +32,10 @@ Reason = Literal[
 ]
 
 
+ANYONE = "the key's owner or an administrator"
+"""Whom a refused client is told to ask where `responses.contact` names nobody; never an owner's name."""
+
+
 class UserError(Exception):
     """Something that the person at the command line can mend.
 
@@ -51,7 +55,7 @@ class Refused:
     """Why one request is not forwarded.
 
     `status` overrides the dialect's usual status where HTTP asks for one of its own (400, 408, 413, 431 …).
-    `retry_after_s` is given only where a retry can help.
+    `retry_after_s` is given only where a retry can help. `marker` goes into the event.
     """
 
     reason: Reason
@@ -59,3 +63,4 @@ class Refused:
     status: int | None = None
     retry_after_s: int | None = None
     details: dict[str, int | str] = field(default_factory=dict)
+    marker: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -70,6 +70,45 @@ class LakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     flush_interval_s: int = 10
     retention_days: int = 180
+    address_retention_days: int = 90
+
+
+class ResponseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done by itself about findings, per severity, and for how long."""
+
+    medium: Literal["note", "alert", "throttle", "quarantine"] = "alert"
+    high: Literal["note", "alert", "throttle", "quarantine"] = "throttle"
+    critical: Literal["note", "alert", "throttle", "quarantine"] = "quarantine"
+    throttle_rate: str = "6req/min"
+    throttle_for: str = "1h"
+    approval_s: int = 900
+    unanswered: Literal["wait", "act"] = "wait"
+    contact: str = ""
+
+
+class DetectionsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which detections run, how often, and with how much memory."""
+
+    off: tuple[str, ...] = ()
+    cadence_s: int = 5
+    memory_mb: int = 1_024
+
+
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said about spending: alerts on budgets, and a digest of each day."""
+
+    thresholds: tuple[Annotated[int, msgspec.Meta(ge=1, le=1_000)], ...] = (50, 80, 100)
+    forecast: bool = True
+    burn_rate: bool = True
+    digest_at: Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$")] = "07:00"
+
+
+class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How news go out on channels."""
+
+    group_s: int = 60
+    attempts: int = 24
+    retention_days: int = 30
 
 
 class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,12 +129,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     mode: Mode = "observe"
     console: str = "127.0.0.1:8081"
+    console_url: str = ""
     workers: int = 1
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     gate: GateSettings = GateSettings()
     ledger: LedgerSettings = LedgerSettings()
     journal: JournalSettings = JournalSettings()
     lake: LakeSettings = LakeSettings()
+    detections: DetectionsSettings = DetectionsSettings()
+    responses: ResponseSettings = ResponseSettings()
+    alerts: AlertSettings = AlertSettings()
+    notify: NotifySettings = NotifySettings()
     store: StoreSettings = StoreSettings()
     vault: VaultSettings = VaultSettings()
 
@@ -110,6 +154,8 @@ class Home:
         self.kek = root / "kek"
         self.journal = root / "journal"
         self.lake = root / "lake"
+        self.rollups = root / "rollups"
+        self.addresses = root / "addresses"
         self.run = root / "run"
         self.control_socket = self.run / "control.sock"
         self.control_lock = self.run / "control.lock"
@@ -123,7 +169,7 @@ class Home:
 
     def create(self) -> None:
         """Make the folders, readable by their owner alone."""
-        for folder in (self.root, self.journal, self.lake, self.run, self.logs):
+        for folder in (self.root, self.journal, self.lake, self.rollups, self.run, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
 

@@ -40,7 +40,10 @@ def settings() -> Iterator[tuple[str, object]]:
 
 @pytest.mark.parametrize(("name", "default"), list(settings()))
 def test_every_setting_is_documented_with_its_default(name: str, default: object) -> None:
-    text = "empty" if default in {"", ()} else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    shown = (
+        list(default) if isinstance(default, tuple) else str(default).lower() if isinstance(default, bool) else default
+    )
+    text = "empty" if default in {"", ()} else f"`{shown}`"
     assert f"| `{name}` | {text} | " in page("settings")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import msgspec
+from sqlalchemy import Connection
 
 Severity = Literal["info", "low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -31,6 +33,10 @@ class Finding(msgspec.Struct, frozen=True):
     sources: tuple[str, ...] = ("gate",)
     cause: str = ""
     response: str = ""
+
+
+Report = Callable[[Connection, Finding], None]
+"""Takes in what Jackstop finds at its own work, in the transaction of that work."""
 
 
 def uid_of(detection: str, entity: str, window_us: int) -> str:

@@ -57,7 +57,7 @@ def _examine(session: Session) -> Iterator[Result]:
         yield _result("settings", error.problem, error.remedy)
         return
     yield _result("settings", note=str(session.home.config))
-    for check in (_home, _disk, _clock, _kek, _tls):
+    for check in (_home, _disk, _clock, _kek, _tls, _addresses):
         yield check(session, settings)
     live = yield from _control(session)
     if not live:
@@ -128,6 +128,24 @@ def _tls(_session: Session, settings: Settings) -> Result:
         return settings.gate.listen
 
     return _attempt("listening", act)
+
+
+def _addresses(session: Session, _settings: Settings) -> Result:
+    """How old the oldest imported address data is, or that there is none, which detections can bear."""
+    from jackstop.addresses.importer import OLD_US
+    from jackstop.addresses.lookup import Lookup
+
+    lookup, now_us = Lookup(session.home), SystemClock().now_us()
+    for error in lookup.damaged:
+        return _result("address data", error.problem, error.remedy)
+    if not lookup.loaded:
+        return _result("address data", note="none: networks are told apart by /24 and /48 alone")
+    about = lookup.oldest
+    days = (now_us - about.as_of_us) // _DAY_US
+    if now_us - about.as_of_us > OLD_US:
+        problem, remedy = f"{about.name} is {days} days old", "fetch it anew and import it: jackstop addresses import"
+        return _result("address data", problem, remedy, warn=True)
+    return _result("address data", note=f"fills {', '.join(sorted(lookup.columns))}; the oldest is {days} days old")
 
 
 def _port(what: str, address: str) -> Result:

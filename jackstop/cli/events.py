@@ -27,8 +27,6 @@ def register(commands: Subparsers) -> None:
 
 
 def _export(args: argparse.Namespace, session: Session) -> int:
-    if args.format == "ocsf":
-        raise UserError("this version does not write OCSF yet", "use --format ndjson or parquet", 2)
     if args.format == "parquet" and args.out is None and sys.stdout.isatty():
         raise UserError("Parquet is nothing for a terminal", "name a file with --out", 2)
     from jackstop.cli import lake
@@ -37,8 +35,7 @@ def _export(args: argparse.Namespace, session: Session) -> int:
     session.call("events exported", format=args.format, since_us=since_us, until_us=until_us)
     lake.catch_up(session)
     with _output(args.out) as out:
-        write = _write_parquet if args.format == "parquet" else _write_ndjson
-        count = write(out, session, since_us, until_us)
+        count = _WRITERS[args.format](out, session, since_us, until_us)
     if args.out is not None:
         print(f"{count} events written to {args.out}", file=sys.stderr)
     return 0
@@ -68,6 +65,18 @@ def _write_ndjson(out: BinaryIO, session: Session, since_us: int | None, until_u
     return count
 
 
+def _write_ocsf(out: BinaryIO, session: Session, since_us: int | None, until_us: int | None) -> int:
+    from jackstop.cli import lake
+    from jackstop.notify.ocsf import activity
+
+    count = 0
+    for batch in lake.batches(session.home.lake, None, since_us, until_us):
+        for row in lake.rows(batch):
+            out.write(json.dumps(activity(row)).encode() + b"\n")
+            count += 1
+    return count
+
+
 def _write_parquet(out: BinaryIO, session: Session, since_us: int | None, until_us: int | None) -> int:
     import pyarrow.parquet as pq
 
@@ -80,3 +89,6 @@ def _write_parquet(out: BinaryIO, session: Session, since_us: int | None, until_
             writer.write_batch(batch.select(SCHEMA.names).cast(SCHEMA))
             count += batch.num_rows
     return count
+
+
+_WRITERS = {"ndjson": _write_ndjson, "ocsf": _write_ocsf, "parquet": _write_parquet}

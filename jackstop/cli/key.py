@@ -64,6 +64,7 @@ def _register_issue(inner: Subparsers) -> None:
     add("--on-disconnect", choices=("drain", "close"), help="what becomes of an answer whose client has left")
     add("--expires", metavar="SPAN", help="30d, 12h")
     add("--mode", choices=("observe", "enforce"), help="observe: admit, and record what would be refused")
+    add("--respond", choices=("act", "alert"), help="alert: detections about it alert, and never throttle or stop it")
     add("--canary", action="store_true", help="a key that nobody should ever use")
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jackstop.cli.session import Session
-from jackstop.clock import SystemClock, from_datetime, to_datetime
+from jackstop.clock import SystemClock, from_datetime
 from jackstop.errors import UserError
+from jackstop.events.lake import files, open_file
 from jackstop.keys.amounts import parse_span_us
 
 _SPAN = re.compile(r"\d+[smhdw]")
@@ -47,21 +47,14 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """Rows of the lake with `since_us` <= ts < `until_us`, day after day."""
     wanted = None if columns is None else sorted({*columns, "ts"})
-    for file in _files(lake, since_us, until_us):
+    for file in files(lake, since_us, until_us):
         try:
-            parquet = pq.ParquetFile(file)
+            parquet = open_file(file)
         except FileNotFoundError:
-            continue  # the worker has put a bigger file in its place, or the day was forgotten
+            continue  # the day was forgotten
         with parquet:
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=wanted):
                 yield _within(batch, since_us, until_us)
-
-
-def _files(lake: Path, since_us: int | None, until_us: int | None) -> list[Path]:
-    first = to_datetime(since_us).strftime("%Y-%m-%d") if since_us is not None else ""
-    last = to_datetime(until_us).strftime("%Y-%m-%d") if until_us is not None else "9999"
-    days = [day for day in sorted(lake.glob("date=*")) if first <= day.name.removeprefix("date=") <= last]
-    return [file for day in days for file in sorted(day.glob("*.parquet"))]
 
 
 def _within(batch: pa.RecordBatch, since_us: int | None, until_us: int | None) -> pa.RecordBatch:

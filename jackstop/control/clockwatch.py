@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from jackstop.cases.finding import Finding, Report
 from jackstop.clock import US_PER_S, Clock, boot_id
-from jackstop.store.tables import findings, meta
+from jackstop.store.tables import meta
 
 MAX_JUMP_US = 5 * US_PER_S
 """More than time daemons slew between two looks, less than what would open a window early in earnest."""
@@ -21,8 +22,9 @@ log = logging.getLogger(__name__)
 class ClockWatch:
     """Remembers how far apart the two clocks were; a difference beyond MAX_JUMP_US is a jump."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, report: Report) -> None:
         self._clock = clock
+        self._report = report
         self._apart_us: int | None = None
         self.frozen = False
         self.seen_us = 0
@@ -57,21 +59,20 @@ class ClockWatch:
         self.frozen = True
         seconds = jump_us // US_PER_S
         log.error("the clock jumped by %d s: no budget window opens until it is set right or accepted", seconds)
-        detail = {"jump_s": seconds}
         now_us = self._clock.now_us()
-        conn.execute(
-            insert(findings).values(
+        self._report(
+            conn,
+            Finding(
                 uid=f"clock_jump-{now_us}",
-                ts_us=now_us,
                 detection="clock_jump",
                 severity="medium",
                 entity="org",
-                first_seen_us=now_us,
-                last_seen_us=now_us,
+                first_seen=now_us,
+                last_seen=now_us,
                 count=1,
-                evidence=detail,
-                sources=["control"],
-            )
+                evidence={"jump_s": seconds},
+                sources=("control",),
+            ),
         )
 
     def accept(self, conn: Connection) -> None:

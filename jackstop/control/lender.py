@@ -14,7 +14,8 @@ from jackstop.control.protocol import Granted, Message, Need, Recall, Returned
 from jackstop.control.scribe import Scribe
 from jackstop.keys.policy import LimitRow
 from jackstop.ledger import leases as ledger
-from jackstop.ledger.slices import Concurrency, Gauge, Rate, limit_of
+from jackstop.ledger.ramp import Ramp
+from jackstop.ledger.slices import Budget, Concurrency, Gauge, Rate, limit_of
 from jackstop.settings import Settings
 from jackstop.store.feed import Feed
 
@@ -41,6 +42,8 @@ class Lender:
         self.unresolved: set[str] = set()
         self.frozen = False
         self.latest_us = 0
+        self.exhausted: set[tuple[int, int]] = set()
+        """Limits and windows in which nothing more was to be had, since somebody took this set."""
         self._limits: dict[int, LimitRow] = {}
         self._pools: dict[int, Gauge] = {}
         self._shares: dict[int, dict[str, int]] = {}
@@ -56,14 +59,16 @@ class Lender:
         self._limits[row.id] = row
         if row.kind not in ("rate", "concurrency"):
             return
-        pool = self._pools.get(row.id)
+        pool, now_us = self._pools.get(row.id), self._clock.now_us()
         if pool is None or old is None:
-            pool = self._pools[row.id] = limit_of(row)  # type: ignore[assignment]
-            assert isinstance(pool, (Rate, Concurrency))
-            level = pool.price * row.amount if isinstance(pool, Rate) else 0
-            pool.grow(row.amount - sum(self._shares.get(row.id, {}).values()), level, self._clock.now_us())
+            made = limit_of(row)
+            assert not isinstance(made, Budget)
+            pool = self._pools[row.id] = made
+            level = pool.price * row.amount if isinstance(pool, Rate) else row.amount
+            pool.grow(row.amount - sum(self._shares.get(row.id, {}).values()), level, now_us)
         else:
-            pool.share += row.amount - old.amount
+            more = row.amount - old.amount
+            pool.grow(more, max(0, more) if isinstance(pool, Ramp) else 0, now_us)
             pool.row = row
 
     def follow(self, row: LimitRow) -> None:
@@ -78,14 +83,14 @@ class Lender:
             self._shares.setdefault(limit_id, {})[instance] = share
             pool = self._pools.get(limit_id)
             if pool is not None:
-                pool.share -= share
+                pool.grow(-share, 0, self._clock.now_us())
 
     def drop_shares(self, instance: str) -> None:
         """A gate is dead: its shares are free again, its part of a rate's bucket empty."""
         for limit_id, holders in self._shares.items():
             share = holders.pop(instance, 0)
             if share and limit_id in self._pools:
-                self._pools[limit_id].share += share
+                self._pools[limit_id].grow(share, 0, self._clock.now_us())
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -106,7 +111,7 @@ class Lender:
         if row is None or row.deleted or limit_id not in self._pools:
             peer.send(Granted(limit_id, 0, 0, 0, exhausted=True, unknown=True))
         else:
-            await self._one_at_a_time((limit_id, 0), lambda: self._need_gauge(peer, row))
+            await self._one_at_a_time((limit_id, 0), lambda: self._need_gauge(peer, row, message.amount))
 
     async def _look_up(self, limit_id: int) -> LimitRow | None:
         row = await self._scribe.do(lambda conn: self._feed.limit(conn, limit_id))
@@ -129,14 +134,16 @@ class Lender:
 
     async def _need_budget(self, peer: Peer, message: Need) -> None:
         granted = await self._grant(peer, message, final=False)
-        unknown = granted.frozen
+        unknown, held = granted.frozen, 0
         if granted.lacking and granted.holders:
-            silent = await self._recall(
+            silent, held = await self._recall(
                 message.limit_id, message.window_us, granted.lacking, granted.holders, peer.instance
             )
             granted = await self._grant(peer, message, final=True)
             unknown = granted.frozen or silent
         exhausted = bool(granted.lacking)
+        if exhausted and not unknown:
+            self.exhausted.add((message.limit_id, message.window_us))
         peer.send(
             Granted(
                 message.limit_id,
@@ -147,6 +154,7 @@ class Lender:
                 unknown=exhausted and unknown,
                 over=granted.over,
                 left=granted.left,
+                held=held,
             )
         )
 
@@ -181,8 +189,10 @@ class Lender:
         """Whether this connection still stands: nothing may be granted to a process that is dead or greets anew."""
         return self.peers.get(peer.instance) is peer
 
-    async def _recall(self, limit_id: int, window_us: int, amount: int, holders: tuple[str, ...], asker: str) -> bool:
-        """Ask the holders for `amount`; whether one of them stayed silent."""
+    async def _recall(
+        self, limit_id: int, window_us: int, amount: int, holders: tuple[str, ...], asker: str
+    ) -> tuple[bool, int]:
+        """Ask the holders for `amount`; whether one of them stayed silent, and what running requests hold there."""
         silent = False
         answers = []
         for instance in holders:
@@ -193,9 +203,11 @@ class Lender:
                 silent = True
                 continue
             answers.append(self._ask_back(holder, limit_id, window_us, amount))
+        held = 0
         for answered in await asyncio.gather(*answers):
             silent = silent or answered is None
-        return silent
+            held += 0 if answered is None else answered.held
+        return silent, held
 
     async def _ask_back(self, holder: Peer, limit_id: int, window_us: int, amount: int) -> Returned | None:
         number = next(self._numbers)
@@ -218,6 +230,8 @@ class Lender:
             given = min(message.amount, holders.get(peer.instance, 0))
             holders[peer.instance] = holders.get(peer.instance, 0) - given
             pool.grow(given, message.level, self._clock.now_us())
+            if message.level > 0 and not given and pool.share <= 0:
+                self._pass_on(peer, message)
         elif message.amount:
             booked = self._scribe.give(lambda conn: ledger.change(conn, message.lease_id, total=-message.amount))
         waiting = self._recalls.get(message.recall_id)
@@ -226,32 +240,36 @@ class Lender:
         if booked is not None:
             await booked
 
-    async def _need_gauge(self, peer: Peer, row: LimitRow) -> None:
+    def _pass_on(self, peer: Peer, message: Returned) -> None:
+        """A hold gave back what belongs to a share that has moved on: to the gate that has most of it now."""
+        holders = self._shares.get(message.limit_id, {})
+        most = max((name for name in holders if name != peer.instance), key=lambda name: holders[name], default="")
+        if (holder := self.peers.get(most)) is not None and holders[most]:
+            holder.send(Granted(message.limit_id, 0, 0, 0, level=message.level))
+
+    async def _need_gauge(self, peer: Peer, row: LimitRow, lacking: int) -> None:
         pool = self._pools[row.id]
         if self.unresolved:
             peer.send(Granted(row.id, 0, 0, 0, exhausted=True, unknown=True))
             return
-        silent = False
-        if not self._worth_giving(pool):
+        silent, elsewhere = False, 0
+        if not self._worth_giving(pool, lacking):
             holders = tuple(instance for instance, share in self._shares.get(row.id, {}).items() if share)
-            silent = await self._recall(row.id, 0, 1, holders, peer.instance)
+            wanted = lacking - max(0, pool.level // pool.price) if isinstance(pool, Ramp) else 1
+            silent, elsewhere = await self._recall(row.id, 0, wanted, holders, peer.instance)
         amount, level = self._part_with(pool) if self._is_here(peer) else (0, 0)
         if amount:
             held = self._shares.setdefault(row.id, {})
             held[peer.instance] = held.get(peer.instance, 0) + amount
-        peer.send(Granted(row.id, 0, 0, amount, exhausted=True, unknown=silent and not amount, level=level))
+        unknown = silent and (not amount or isinstance(pool, Ramp))
+        peer.send(Granted(row.id, 0, 0, amount, exhausted=True, unknown=unknown, level=level, held=elsewhere))
 
-    def _worth_giving(self, pool: Gauge) -> bool:
-        return pool.share > 0 and (isinstance(pool, Concurrency) or pool.has(self._clock.now_us()))
+    def _worth_giving(self, pool: Gauge, lacking: int) -> bool:
+        now_us = self._clock.now_us()
+        if isinstance(pool, Ramp):
+            return pool.share > 0 and (pool.has(now_us, lacking) or pool.whole)
+        return pool.share > 0 and (isinstance(pool, Concurrency) or pool.has(now_us, 0))
 
     def _part_with(self, pool: Gauge) -> tuple[int, int]:
         """Everything that nobody holds; a share whose bucket is empty is still a share that refills."""
-        if isinstance(pool, Rate):
-            pool.refill(self._clock.now_us())
-            share, level = max(0, pool.share), pool.level
-            pool.share -= share
-            pool.level = 0
-            return share, level
-        share = max(0, pool.share)
-        pool.share -= share
-        return share, 0
+        return pool.part_with_all(self._clock.now_us()) if pool.share > 0 else (0, 0)

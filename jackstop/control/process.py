@@ -18,6 +18,10 @@ import uvloop
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
+from jackstop.cases import intake, responses
+from jackstop.cases.finding import Finding
+from jackstop.cases.tend import tend
+from jackstop.cases.turn import SYSTEM, Turn, enter
 from jackstop.clock import Clock, SystemClock, iso
 from jackstop.control import commands
 from jackstop.control.client import lock, socket_path
@@ -26,6 +30,7 @@ from jackstop.control.lender import Lender
 from jackstop.control.protocol import Command, Hello, Reply
 from jackstop.control.scribe import Scribe
 from jackstop.control.sessions import HEARTBEAT_MS, Sessions
+from jackstop.cost.watch import CostWatch
 from jackstop.errors import UserError
 from jackstop.events.positions import LAKE_COMMANDS
 from jackstop.gate.journal import START, Position, Reader, claim
@@ -44,9 +49,12 @@ BOOK_INTERVAL_S = 0.2
 RECOVER_INTERVAL_S = 0.25
 CLOCK_INTERVAL_S = 1.0
 TIDY_INTERVAL_S = 5.0
+TEND_INTERVAL_S = 1.0
+CONSOLE = "console"
+COST_INTERVAL_S = 30.0
 FLUSH_TIMEOUT_S = 10.0
 LOCK_TIMEOUT_S = 10.0
-LONG_COMMANDS = frozenset({"audit verify", "vault rotate-kek"})
+LONG_COMMANDS = frozenset({"audit verify", "vault rotate-kek", "findings report", "cost digest", "cost digest queue"})
 """Commands of many short transactions: in a thread of their own, so that no grant waits for their end."""
 TAKE_OVER_S = 30.0
 TAKE_OVER_POLL_S = 0.01
@@ -71,7 +79,8 @@ class Control:
         self.feed = Feed(self.vault, settings)
         self.lender = Lender(self.scribe, self.feed, settings, clock)
         self.sessions = Sessions(self.scribe, self.feed, self.lender, clock, self._attach, self._run_command)
-        self.watch = ClockWatch(clock)
+        self.watch = ClockWatch(clock, self._report)
+        self.costs = CostWatch(store, settings.alerts, clock)
         self._tails: dict[str, Tail] = {}
         self._flush_asked = asyncio.Event()
 
@@ -79,6 +88,7 @@ class Control:
 
     def prepare(self) -> None:
         """What must be done before anyone is served: migrations, secrets, the clock, dead instances."""
+        responses.check(self.settings.responses)
         self.store.migrate()
         follow_settings(self.store, self.settings)
         with self.store.begin() as conn:
@@ -132,6 +142,9 @@ class Control:
             asyncio.create_task(self._every(HEARTBEAT_MS / 1000, self._beat)),
             asyncio.create_task(self._every(CLOCK_INTERVAL_S, self._look_at_clock)),
             asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
+            asyncio.create_task(self._every(TEND_INTERVAL_S, self._tend)),
+            asyncio.create_task(self._every(COST_INTERVAL_S, self._watch_costs)),
+            asyncio.create_task(self._serve_console()),
         ]
         await stop.wait()
         server.close()
@@ -157,9 +170,41 @@ class Control:
     async def _beat(self) -> None:
         self.sessions.beat()
 
+    async def _watch_costs(self) -> None:
+        refused, self.lender.exhausted = self.lender.exhausted, set()
+        self.costs.note_exhausted(refused)
+        while await self.scribe.alone(self.costs.look):
+            pass
+
     async def _look_at_clock(self) -> None:
         await self.scribe.do(self.watch.look)
         self.lender.frozen = self.watch.frozen
+
+    async def _serve_console(self) -> None:
+        """The pages, in the same loop: for as long as control runs, or until their settings are found to be wrong."""
+        from jackstop.console.serve import check_console, serve
+
+        try:
+            check_console(self.settings)
+            await serve(self.settings, self._ask_for_console, self.clock)
+        except UserError as error:
+            log.error("no console: %s; %s", error.problem, error.remedy)  # noqa: TRY400 -- a setting, not the code
+
+    async def _ask_for_console(self, name: str, args: dict[str, Any]) -> Reply:
+        return await self._run_command(Command(name, args), CONSOLE)
+
+    # -- cases --------------------------------------------------------------------------------------------------
+
+    def _turn(self, conn: Connection) -> Turn:
+        return enter(conn, self.store, self.settings, self.clock.now_us(), SYSTEM)
+
+    def _report(self, conn: Connection, finding: Finding) -> None:
+        intake.take(self._turn(conn), [finding])
+
+    async def _tend(self) -> None:
+        """Do what time does to cases; nothing while it is not known what time it is."""
+        if not self.watch.frozen and await self.scribe.do(lambda conn: tend(self._turn(conn))):
+            await self.sessions.publish()
 
     # -- instances and their journals ---------------------------------------------------------------------------
 
@@ -194,16 +239,17 @@ class Control:
 
     def _book(self, instance: str) -> int:
         """Book one batch of one journal; the number of records."""
-        tail = self._tails.get(instance) or Tail(self.home.journal, instance)
+        tail = self._tails.get(instance) or Tail(self.home.journal, instance, self._report)
         self._tails[instance] = tail
         if not tail.behind():
             return 0
         try:
             with self.store.begin() as conn:
-                booked = tail.book(conn, self.store, self.clock)
+                booked = tail.book(conn, self.store)
         except Exception:
             del self._tails[instance]
             raise
+        self.costs.note(booked.leases)
         if booked.gaps:
             self._loop_soon(self.sessions.publish)
         return booked.records
@@ -237,9 +283,10 @@ class Control:
             self._tails.pop(instance, None)
 
     def _bury(self, instance: str) -> None:
-        tail = Tail(self.home.journal, instance)
+        tail = Tail(self.home.journal, instance, self._report)
         with self.store.begin() as conn:
             tail.recover(conn, self.store, self.clock)
+        self.costs.note_all()
         self.lender.drop_shares(instance)
         log.info("instance %s is dead; its journal is booked", instance)
 

@@ -79,7 +79,7 @@ class Granted(msgspec.Struct, tag=True):
     `exhausted` says that this and `left`, which is too little for the least that was asked for, is all there is;
     `unknown` that a holder did not answer a recall, or that openings are frozen, so that more may come. `over`
     marks an observed limit that is used up. `level` is the filling of a rate's bucket that comes with its share,
-    in Rate's units.
+    in Rate's units, or in nano-dollars. `held` is what running requests hold in processes that were asked to give back.
     """
 
     limit_id: int
@@ -91,6 +91,7 @@ class Granted(msgspec.Struct, tag=True):
     over: bool = False
     level: int = 0
     left: int = 0
+    held: int = 0
 
 
 class Recall(msgspec.Struct, tag=True):
@@ -103,7 +104,10 @@ class Recall(msgspec.Struct, tag=True):
 
 
 class Returned(msgspec.Struct, tag=True):
-    """A gate gives back `amount`, after writing so into its journal. `recall_id` 0: unasked."""
+    """A gate gives back `amount`, after writing so into its journal. `recall_id` 0: unasked.
+
+    `level` is of a rate's bucket, as in Granted; `held` is what running requests hold here, of money alone.
+    """
 
     limit_id: int
     window_us: int
@@ -111,6 +115,7 @@ class Returned(msgspec.Struct, tag=True):
     amount: int
     recall_id: int = 0
     level: int = 0
+    held: int = 0
 
 
 class Command(msgspec.Struct, tag=True):

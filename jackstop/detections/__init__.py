@@ -1,1 +1,1 @@
-"""Detections: SQL over events and what follows from them, each beside its description."""
+"""Detections: what to look for in events, each as NAME.yaml (what it means) and NAME.sql (how it is found)."""

@@ -36,7 +36,8 @@ TABLES: dict[str, dict[str, str]] = {
         "first_ts": "BIGINT",
         "last_ts": "BIGINT",
     },
-    # That a key showed a value of a trait in one hour. `admitted` are the requests that the gate let through.
+    # That a key showed a value of a trait in one hour. `admitted` are the requests that the gate let through. Beyond
+    # MAX_VALUES values the rest count together under OTHERS, so that no detection may ask for more of them.
     "sightings": {
         "hour": "BIGINT",
         "key_id": "VARCHAR",
@@ -50,9 +51,11 @@ TABLES: dict[str, dict[str, str]] = {
         "admitted": "BIGINT",
         "cost_nusd": "BIGINT",
     },
-    # What was usual before `day` began: per key, owner, team and the organisation (`scope`, `entity`). Days are those
-    # of the 28 before; `active_days` counts in the last 7, and `mature` is 1 from five of them on. Maxima and quantiles
-    # are over the last 7 days; those per hour are over hours with requests.
+    # What was usual before `day` began: per key, owner, team and the organisation (`scope`, `entity`; that of the
+    # organisation is `org`), sums of their keys. Only what the gate let through counts. Days are those of the 28
+    # before: on the first the key was `age_days` younger, the last is `idle_days` back, 0 for yesterday; `active_days`
+    # counts in the last 7, and `mature` is 1 from five of them on. Maxima and quantiles are over the last 7 days, of
+    # spans with requests. `price_median_nusd` is per million tokens, the median of five minutes.
     "baselines": {
         "day": "BIGINT",
         "scope": "VARCHAR",
@@ -89,8 +92,8 @@ TABLES: dict[str, dict[str, str]] = {
         "last_day": "BIGINT",
         "days": "BIGINT",
     },
-    # Keys, credentials and limits as they are now. `kind` is key, credential or limit; a key's `budget_day_nusd` is what
-    # its own budgets let it spend in a day, 0 for no bound.
+    # Keys, credentials and limits as they are now. `kind` is key, credential or limit; a key's `budget_day_nusd` is
+    # what its own budgets let it spend in a day, 0 for no bound.
     "inventory": {
         "kind": "VARCHAR",
         "id": "VARCHAR",
@@ -138,7 +141,7 @@ TRAITS: dict[str, str] = {
     "country": "country",
     "asn": "CASE WHEN asn IS NULL THEN '' ELSE CAST(asn AS VARCHAR) END",
     "network_kind": "network_kind",
-    "client": "client",
+    "client": "CASE WHEN client = '' AND ua_state IN ('absent', 'empty') THEN 'none' ELSE client END",
     "http": "http_fp",
     "agent": "user_agent",
     "model": "model_asked",

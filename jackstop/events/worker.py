@@ -1,24 +1,29 @@
-"""The worker process: writes the gates' journals to the lake, and forgets what is too old."""
+"""The worker process: writes the gates' journals to the lake; beside it, threads that watch, tidy up and send news."""
 
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import Any
 
+from jackstop.addresses.lookup import Lookup
 from jackstop.clock import Clock, SystemClock
 from jackstop.control import client
 from jackstop.errors import UserError
-from jackstop.events.lake import forget_old, write
-from jackstop.gate.journal import START, Position
-from jackstop.settings import Home, load
+from jackstop.events.chores import Chores
+from jackstop.events.follow import Follow
+from jackstop.events.lake import positions_of, write
+from jackstop.events.watch import Watch
+from jackstop.gate.journal import START
+from jackstop.settings import Home, Settings, load
 
-RETENTION_INTERVAL_S = 3_600.0
 _RETRY_S = 0.5
 
 Ask = Callable[[str, dict[str, Any]], Any]
@@ -26,13 +31,17 @@ Ask = Callable[[str, dict[str, Any]], Any]
 log = logging.getLogger(__name__)
 
 
-def catch_up(home: Home, ask: Ask) -> int:
+def catch_up(home: Home, ask: Ask, lookup: Lookup | None = None, follow: Follow | None = None) -> int:
     """Write every journal to its present end; the number of batches that moved."""
+    lookup = lookup or Lookup.load(home)
     moved = 0
-    for row in ask("lake positions", {}):
-        start = max(START, Position(row["segment"], row["offset"]))
-        while (end := write(home.journal, home.lake, row["instance"], start)) > start:
-            ask("lake advance", {"instance": row["instance"], "segment": end.segment, "offset": end.offset})
+    if follow is not None:
+        follow.read()
+    for instance, position in positions_of(ask("lake positions", {})).items():
+        start = max(START, position)
+        until = follow.place(instance) if follow is not None else None
+        while (end := write(home.journal, home.lake, instance, start, lookup, until)) > start:
+            ask("lake advance", {"instance": instance, "segment": end.segment, "offset": end.offset})
             start = end
             moved += 1
     return moved
@@ -52,22 +61,40 @@ def main() -> int:
     home = Home.from_environment()
     settings = load(home)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    clock: Clock = SystemClock()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-
-    ask = partial(client.ask, home)
-    forgotten = 0.0
     try:
+        return _work(home, settings, partial(client.ask, home), SystemClock())
+    except Stopped:
+        return 0
+
+
+def _work(home: Home, settings: Settings, ask: Ask, clock: Clock) -> int:
+    from jackstop.notify.sender import Sender
+
+    lookup = Lookup.load(home)
+    follow = Follow(home.journal, lookup)
+    writing = threading.Lock()
+    watch = Watch(home, settings, ask, follow, writing, clock)
+    chores = Chores(home, settings, ask, watch, clock)
+    sender = Sender(home, settings, ask)
+    watch.on_round = sender.touch
+    try:
+        for part in (watch, chores, sender):
+            part.start()
         while True:
             try:
                 ask("lake wait", {"seconds": settings.lake.flush_interval_s})
-                catch_up(home, ask)
-                if time.monotonic() - forgotten > RETENTION_INTERVAL_S:
-                    forget_old(home.lake, clock.now_us(), settings.lake.retention_days)
-                    forgotten = time.monotonic()
+                lookup.reload_if_changed()
+                with writing:
+                    began_us = clock.now_us()
+                    catch_up(home, ask, lookup, follow)
+                    chores.written_us = began_us
             except (UserError, OSError) as error:
                 log.warning("the worker tries again: %s", error)
                 time.sleep(_RETRY_S)
-    except Stopped:
-        return 0
+    finally:
+        sender.stop()
+        if not (watch.stop() & chores.stop()):
+            # A thread is inside DuckDB, where the interpreter's end would be a crash. Nothing is lost.
+            os._exit(0)

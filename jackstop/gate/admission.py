@@ -7,13 +7,14 @@ Rules that a person set enforce unless the key is in mode observe, then the firs
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from jackstop import providers
-from jackstop.errors import Reason, Refused
+from jackstop.errors import ANYONE, Reason, Refused
 from jackstop.gate.document import read_document
 from jackstop.gate.meter.base import Ask
 from jackstop.gate.refusals import UNAUTHORIZED, malformed
@@ -61,11 +62,18 @@ NO_BODY = Ask(model="", has_output=False)
 """What a request without a body asks for."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskRefused(Refused):
+    """Why a body is refused for what it asks, which its event then says."""
+
+    ask: Ask = NO_BODY
+
+
 def open_request(
     head: Head, entry: KeyEntry, source: Source, now_us: int, snapshot: Snapshot, settings: Settings
 ) -> Opening | Refused:
     """Judge what the head alone shows."""
-    refused = _key_state(entry, now_us)
+    refused = _key_state(entry, now_us, settings)
     if refused is not None:
         return refused
     if not snapshot.fresh(entry, now_us):
@@ -88,8 +96,11 @@ def open_request(
     return opening
 
 
-def _key_state(entry: KeyEntry, now_us: int) -> Refused | None:
-    """Refused where the key itself may not be used; a canary is answered as a key that nobody knows."""
+def _key_state(entry: KeyEntry, now_us: int, settings: Settings) -> Refused | None:
+    """Refused where the key itself may not be used; a canary is answered as a key that nobody knows.
+
+    Whoever holds a quarantined key may have stolen it: the answer names whom the installation says, and no owner.
+    """
     row = entry.row
     if row.canary:
         return UNAUTHORIZED
@@ -98,7 +109,8 @@ def _key_state(entry: KeyEntry, now_us: int) -> Refused | None:
     if row.expires_us is not None and now_us >= row.expires_us:
         return Refused("expired", "this key has expired")
     if row.state == "quarantined":
-        return Refused("quarantined", "this key is quarantined; its owner or an administrator can release it")
+        contact = settings.responses.contact or ANYONE
+        return Refused("quarantined", f"this key is quarantined until someone releases it. Contact: {contact}")
     return None
 
 
@@ -176,7 +188,7 @@ def admit(opening: Opening, raw: bytes, settings: Settings) -> Admitted | Refuse
     would_refuse = opening.would_refuse
     for failed, enforced in _body_rules(ask, rules):
         if enforced:
-            return failed
+            return AskRefused(failed.reason, failed.message, ask=ask)
         would_refuse = would_refuse or failed.reason
     cap, write_cap = _output_cap(ask, rules, settings)
     return Admitted(opening, ask, cap, write_cap, would_refuse)

@@ -36,6 +36,8 @@ class Entry:
         if would_refuse := admitted.would_refuse or hold.would_refuse:
             event.decision = "would_refuse"
             event.reason = would_refuse
+            if hold.marker:
+                record.mark(event, hold.marker)
         if admitted.ask.has_output:
             event.max_output_sent = admitted.cap
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from jackstop import providers
 from jackstop.errors import Refused
 from jackstop.gate import forward, record, refusals
-from jackstop.gate.admission import Admitted, Opening, admit, open_request
+from jackstop.gate.admission import Admitted, AskRefused, Opening, admit, open_request
 from jackstop.gate.answer import Answer
 from jackstop.gate.context import Gate, note
 from jackstop.gate.entry import Entry
@@ -167,13 +167,15 @@ class Exchange:
         """Refuse the request, or reserve: at once, or with a wait for what is not leased here."""
         if self._phase is Phase.DONE:
             return
-        event, size = self._entry.event, len(self._body)
+        event = self._entry.event
+        event.request_bytes = self._head.size + len(self._body)
         if isinstance(admitted, Refused):
-            event.request_bytes = self._head.size + size
+            if isinstance(admitted, AskRefused):
+                record.add_ask(event, admitted.ask, self._gate.registry.fingerprint_key)
             self.refuse(admitted, keep=True)
             return
         self._admitted = admitted
-        record.add_ask(event, admitted, size, self._gate.registry.fingerprint_key)
+        record.add_ask(event, admitted.ask, self._gate.registry.fingerprint_key)
         self._phase = Phase.RESERVE
         reserve = Reserve(self._gate, admitted, event.ts)
         got = reserve.now()

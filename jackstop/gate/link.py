@@ -64,6 +64,7 @@ class Link:
 
     async def stop(self) -> None:
         """End the connection. What is leased stays in the journal for control to read."""
+        self._books.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from jackstop import providers
 from jackstop.errors import Refused
 from jackstop.events.schema import Event
 from jackstop.gate import traits
-from jackstop.gate.admission import Admitted, Opening
+from jackstop.gate.admission import Opening
 from jackstop.gate.identify import presented
-from jackstop.gate.meter.base import Outcome
+from jackstop.gate.meter.base import Ask, Outcome
 from jackstop.gate.registry import KeyEntry
 from jackstop.gate.source import Source
 from jackstop.gate.wire import Head
@@ -47,11 +48,11 @@ _REFUSED_OUTCOMES = {
 def begin(head: Head, source: Source, entry: KeyEntry, opening: Opening | Refused, ts_us: int, gate_id: str) -> Event:
     """The event of a request whose head was judged and whose key is known."""
     if isinstance(opening, Refused):
-        event = _of_head(head, entry, gate_id)
+        event = _with_trace(_of_head(head, entry, source, gate_id), providers.trace(head.method, head.path))
     else:
         made: tuple[Opening, Event] | None = head.memo.get("event")
         if made is None or made[0].entry is not entry or made[0].credential is not opening.credential:
-            made = (opening, _with_opening(_of_head(head, entry, gate_id), opening))
+            made = (opening, _with_opening(_of_head(head, entry, source, gate_id), opening))
             head.memo["event"] = made
         event = made[1]
     return replace(
@@ -67,8 +68,10 @@ def begin(head: Head, source: Source, entry: KeyEntry, opening: Opening | Refuse
     )
 
 
-def _of_head(head: Head, entry: KeyEntry, gate_id: str) -> Event:
+def _of_head(head: Head, entry: KeyEntry, source: Source, gate_id: str) -> Event:
     """What head and key say, the same for each request with the same head."""
+    markers = ["canary"] if entry.row.canary else []
+    markers += traits.head_markers(head.first, own_edge=source.trust != "peer")
     first, row, found = head.first, entry.row, presented(head)
     agent = first.get(b"user-agent")
     user_agent = "" if agent is None else masked(agent.decode("latin-1"))[: traits.USER_AGENT_CHARS]
@@ -86,7 +89,7 @@ def _of_head(head: Head, entry: KeyEntry, gate_id: str) -> Event:
         owner=row.owner,
         team=row.team,
         auth_method="" if isinstance(found, Refused) else found.auth_method,
-        markers="canary" if row.canary else "",
+        markers=",".join(markers),
     )
 
 
@@ -103,16 +106,21 @@ def _with_opening(event: Event, opening: Opening) -> Event:
     )
 
 
-def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: bytes) -> None:
+def _with_trace(event: Event, trace: providers.Trace) -> Event:
+    """The event of a request that goes nowhere, with what its path shows of what it wants."""
+    event.provider, event.endpoint, event.action_class, probe = trace
+    if probe:
+        mark(event, f"probe:{probe}")
+    return event
+
+
+def add_ask(event: Event, ask: Ask, fingerprint_key: bytes) -> None:
     """What it asks for. Texts leave only fingerprints."""
-    ask = admitted.ask
-    event.request_bytes = (event.request_bytes or 0) + body_bytes
     if not ask.model:
         return
     event.model_asked = masked(ask.model)[:NAME_CHARS]
     event.stream = ask.stream
     event.max_output_asked = ask.output_cap
-    event.max_output_sent = admitted.cap if ask.has_output else None
     event.service_tier = ask.service_tier[:_WORD_CHARS]
     event.messages_n = ask.messages_n
     event.tools_n = ask.tools_n
@@ -130,6 +138,8 @@ def add_ask(event: Event, admitted: Admitted, body_bytes: int, fingerprint_key: 
     )
     if ask.probe:
         mark(event, f"probe:{ask.probe}")
+    for marker in ask.markers:
+        mark(event, marker)
 
 
 def add_refusal(event: Event, refused: Refused, status: int) -> None:
@@ -138,6 +148,8 @@ def add_refusal(event: Event, refused: Refused, status: int) -> None:
     event.reason = refused.reason
     event.status = status
     event.outcome = _REFUSED_OUTCOMES.get(refused.reason, "denied")
+    if refused.marker:
+        mark(event, refused.marker)
 
 
 def add_status(event: Event, status: int, headers: list[tuple[bytes, bytes]]) -> None:

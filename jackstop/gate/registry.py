@@ -12,6 +12,7 @@ from jackstop.gate.rules import Rules
 from jackstop.keys import format as key_format
 from jackstop.keys.policy import CredentialRow, GapRow, KeyRow, LimitRow, Row
 from jackstop.ledger.books import Books
+from jackstop.ledger.ramp import Ramp
 from jackstop.ledger.slices import Limit, Path, Rate, limit_of
 from jackstop.ledger.windows import FOREVER_US
 from jackstop.settings import Settings
@@ -222,6 +223,9 @@ class Registry:
         if row.deleted:
             self._books.retire(row.id)
         elif limit is not None:
+            if isinstance(limit, Ramp) and limit.row.amount != row.amount:
+                # Control has reckoned its bucket anew, and shares it out again.
+                self._books.retire(row.id)
             limit.row = row
         if kind == "key":
             self._apply_own_limit(name, row)

@@ -82,7 +82,7 @@ class Reserve:
             if isinstance(bound, Refused):
                 return bound
             got = await self._gate.books.wait(self._path, bound.nusd, bound.tokens, self._context)
-        if isinstance(got, Refused) and got.reason == "budget" and (self._ask.has_output or self._ask.input_bound):
+        if isinstance(got, Refused) and _is_short(got) and (self._ask.has_output or self._ask.input_bound):
             got = await self._second_look(got)
         return got
 
@@ -117,7 +117,7 @@ class Reserve:
             return refused
         if after.nusd < before.nusd or after.tokens < before.tokens:
             got = await self._reserve(admitted.cap)
-            if isinstance(got, Hold) or got.reason != "budget":
+            if isinstance(got, Hold) or not _is_short(got):
                 return got
             refused = got
         left = self._gate.books.left(self._path) or 0
@@ -160,3 +160,8 @@ class Reserve:
             return None
         finally:
             gate.counting -= 1
+
+
+def _is_short(refused: Refused) -> bool:
+    """Whether what a budget has left is too little, the rest spent or held: no other refusal here has details."""
+    return bool(refused.details)

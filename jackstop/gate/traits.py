@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 USER_AGENT_CHARS = 200
@@ -94,6 +95,30 @@ def referer_host(referer: bytes | None) -> str:
         return ""
     found = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]{0,15}://(?:[^/@?#]*@)?([A-Za-z0-9.-]{1,253})", referer.decode("latin-1"))
     return found[1].lower() if found else ""
+
+
+_APP_HEADERS = frozenset({b"http-referer", b"x-title"})
+_EDGE_HEADERS = frozenset({b"cdn-loop", b"cf-ray", b"cf-visitor"})
+
+
+def head_markers(first: Mapping[bytes, bytes], *, own_edge: bool) -> list[str]:
+    """Signs of a reseller's proxy or of its buyers' clients in the first value of each header.
+
+    `own_edge` says that proxies of the user's own stand before the gate, which leave their headers in any request.
+    Sources: cg-dot/oai-reverse-proxy 824adfb, SillyTavern ba6f7b7.
+    """
+    found = []
+    if not _APP_HEADERS.isdisjoint(first):
+        found.append("openrouter_app")
+    if any(b"sillytavern" in first.get(name, b"").lower() for name in (b"x-title", b"http-referer", b"referer")):
+        found.append("sillytavern")
+    if b"x-risu-tk" in first:
+        found.append("risu")
+    if first.get(b"origin") == b"" and first.get(b"referer") == b"":
+        found.append("empty_origin")
+    if not own_edge and not _EDGE_HEADERS.isdisjoint(first):
+        found.append("edge_residue")
+    return found
 
 
 def fingerprint(key: bytes, text: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select
 
 from jackstop.keys import format as key_format
-from jackstop.keys.policy import LimitKind, Policy, Window
+from jackstop.keys.policy import LimitKind, Policy, Unit, Window
 from jackstop.secret import Secret
 from jackstop.settings import Mode
 from jackstop.store.engine import Store
@@ -25,6 +25,7 @@ class LimitSpec:
     per_s: int = 60
     is_default: bool = False
     mode: Mode | None = None
+    unit: Unit = "requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def add_limit(conn: Connection, store: Store, scope: str, spec: LimitSpec) -> in
         amount=spec.amount,
         window=spec.window,
         per_s=spec.per_s,
+        unit=spec.unit,
         is_default=spec.is_default,
         mode=spec.mode,
         deleted=False,

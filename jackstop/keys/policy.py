@@ -14,6 +14,7 @@ from jackstop.settings import Mode
 KeyState = Literal["live", "quarantined", "revoked"]
 LimitKind = Literal["usd", "tokens", "requests", "rate", "concurrency"]
 Window = Literal["hour", "day", "month", "life"]
+Unit = Literal["requests", "nusd"]
 
 
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -22,6 +23,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `models` are shell-style globs. `networks` are CIDR blocks. `hours` are UTC spans such as
     `mon-fri 08:00-18:00`. `max_output` is a ceiling in tokens on the output cap. `mode` is None where
     the rules that a person set enforce; `observe` admits and records what would have been refused.
+    With `respond` at `alert`, what Jackstop does of itself about this key is to alert.
     """
 
     providers: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     allow_unbounded: bool = False
     on_disconnect: Literal["drain", "close"] | None = None
     mode: Mode | None = None
+    respond: Literal["act", "alert"] | None = None
 
 
 class KeyRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="key"):
@@ -77,7 +80,8 @@ class LimitRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="limi
     """One limit. `scope` is `org`, `team:N`, `owner:EMAIL`, `key:ID` or `credential:NAME`.
 
     `amount` is nano-dollars, tokens or requests per `window` for a budget; requests per `per_s` seconds
-    for a rate (which is also its burst); permits for concurrency. `deleted` takes the limit away.
+    for a rate (which is also its burst); permits for concurrency. `deleted` takes the limit away. A rate in the unit
+    `nusd` is one of money: nano-dollars per `per_s` seconds.
     """
 
     id: int
@@ -88,6 +92,7 @@ class LimitRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="limi
     per_s: int = 60
     mode: Mode = "enforce"
     deleted: bool = False
+    unit: Unit = "requests"
 
 
 class GapRow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="gap"):

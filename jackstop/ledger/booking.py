@@ -10,28 +10,32 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from jackstop.cases.finding import Finding, Report
 from jackstop.clock import Clock, boot_id
 from jackstop.errors import UserError
+from jackstop.events.schema import Event
 from jackstop.gate.journal import START, Closed, Held, Leased, Opened, Position, Reader, Record, Recorded
 from jackstop.ledger import leases as ledger
 from jackstop.store.engine import Store
-from jackstop.store.tables import findings, gaps, instances, leases, open_holds
+from jackstop.store.tables import gaps, instances, leases, open_holds
 
 BATCH_BYTES = 1 << 20
 
 
 class Booked(NamedTuple):
-    """What one batch did."""
+    """What one batch did, and to which leases."""
 
     records: int
     gaps: int
+    leases: tuple[int, ...] = ()
 
 
 class Tail:
     """One instance's journal as control follows it: where it is, and which holds are open there."""
 
-    def __init__(self, root: Path, instance: str) -> None:
+    def __init__(self, root: Path, instance: str, report: Report) -> None:
         self.instance = instance
+        self._report = report
         self.reader = Reader(root / instance)
         self.position = START
         self.holds: dict[Position, Held] = {}
@@ -67,7 +71,7 @@ class Tail:
         elif isinstance(record, Closed):
             self.closed = True
 
-    def book(self, conn: Connection, store: Store, clock: Clock) -> Booked:
+    def book(self, conn: Connection, store: Store) -> Booked:
         """Book at most one batch. The tail's own state is only right if the transaction commits."""
         if not self._loaded:
             self._load(conn)
@@ -101,9 +105,9 @@ class Tail:
         for where, held, recorded in kept:
             self._keep(conn, where, held, recorded.on, "estimated", recorded.event.cost_nusd or held.nusd)
         for recorded in overruns:
-            _find_overrun(conn, store, clock, recorded)
+            self._find_overrun(conn, store, recorded)
         self._save(conn)
-        return Booked(records, len(overruns))
+        return Booked(records, len(overruns), tuple(booked))
 
     def _save(self, conn: Connection) -> None:
         scan = min(self.holds, default=self.position)
@@ -138,13 +142,35 @@ class Tail:
             )
         )
 
+    def _find_overrun(self, conn: Connection, store: Store, recorded: Recorded) -> None:
+        """A request cost more than was held: report it, and hold its like at the context window from now on."""
+        event = recorded.event
+        gap = _gap(event)
+        self._report(
+            conn,
+            Finding(
+                uid=f"overrun-{event.key_id}-{event.ts}-{'-'.join(gap.values())}",
+                detection="overrun",
+                severity="medium",
+                entity=f"key:{event.key_id}",
+                first_seen=event.ts,
+                last_seen=event.ts,
+                count=1,
+                evidence={"hold_nusd": event.hold_nusd, "cost_nusd": event.cost_nusd, "key_id": event.key_id, **gap},
+            ),
+        )
+        same = [gaps.c[name] == value for name, value in gap.items()]
+        seq = store.next_seq(conn)
+        if conn.execute(update(gaps).where(*same).values(mended=False, seq=seq)).rowcount == 0:
+            conn.execute(insert(gaps).values(**gap, mended=False, seq=seq))
+
     def recover(self, conn: Connection, store: Store, clock: Clock) -> None:
         """The process is dead: book to the end, open holds at their maximum, and return the rest.
 
         Where the journal lost its tail, its last word on holds, grants and returns is not known: then all that
         was leased counts as spent.
         """
-        while self.book(conn, store, clock).records:
+        while self.book(conn, store).records:
             pass
         readable = self._readable()
         if self._has_lost(readable):
@@ -206,38 +232,17 @@ def charges(on: list[tuple[int, int]], place_of: Mapping[int, tuple[int, int]]) 
     ]
 
 
-def _find_overrun(conn: Connection, store: Store, clock: Clock, recorded: Recorded) -> None:
-    """A request cost more than was held: write the finding, and hold its like at the context window from now on."""
-    event = recorded.event
+def _gap(event: Event) -> dict[str, str]:
+    """What had too low a bound: a provider's model and feature."""
     try:
         about = json.loads(event.extra)["overrun"]
     except (ValueError, KeyError, TypeError):
         about = {}
-    gap = {
+    return {
         "provider": str(about.get("provider", event.provider)),
         "model": str(about.get("model", event.model)),
         "feature": str(about.get("feature", "")),
     }
-    detail = {"hold_nusd": event.hold_nusd, "cost_nusd": event.cost_nusd, "key_id": event.key_id, **gap}
-    now_us = clock.now_us()
-    conn.execute(
-        insert(findings).values(
-            uid=f"overrun-{event.key_id}-{event.ts}-{'-'.join(gap.values())}",
-            ts_us=now_us,
-            detection="overrun",
-            severity="medium",
-            entity=f"key:{event.key_id}",
-            first_seen_us=event.ts,
-            last_seen_us=event.ts,
-            count=1,
-            evidence=detail,
-            sources=["gate"],
-        )
-    )
-    same = [gaps.c[name] == value for name, value in gap.items()]
-    seq = store.next_seq(conn)
-    if conn.execute(update(gaps).where(*same).values(mended=False, seq=seq)).rowcount == 0:
-        conn.execute(insert(gaps).values(**gap, mended=False, seq=seq))
 
 
 def require_instance(conn: Connection, instance: str) -> Row[Any]:

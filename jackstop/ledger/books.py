@@ -11,10 +11,11 @@ import msgspec
 
 from jackstop.clock import US_PER_S, Clock
 from jackstop.control.protocol import Granted, Message, Need, Recall, Returned
-from jackstop.errors import Refused
+from jackstop.errors import ANYONE, Refused
 from jackstop.events.schema import Event
 from jackstop.gate.journal import Flooded, Held, Journal, JournalFull, Leased, Recorded
 from jackstop.ledger import windows
+from jackstop.ledger.ramp import Ramp
 from jackstop.ledger.slices import Budget, Gauge, Limit, Path, Slice, queues, shares
 from jackstop.ledger.waiting import Waiter, budget_refusal, gauge_refusal
 from jackstop.settings import Settings
@@ -46,6 +47,7 @@ class Hold(msgspec.Struct, eq=False):
     parts: list[tuple[Slice, int]]
     gauges: tuple[Gauge, ...] = ()
     would_refuse: str | None = None
+    marker: str = ""
     open: bool = True
 
 
@@ -76,6 +78,7 @@ class Books:
         self._limits: dict[int, Limit] = {}
         # Requests in `wait`. While there are none, nobody stands in any line.
         self._waiting = 0
+        self._contact = settings.responses.contact or ANYONE
         self._floods: dict[str, int] = {}
         self._flood_second = 0
 
@@ -88,15 +91,21 @@ class Books:
         now = self._clock.now_us()
         charge = nusd, tokens, 1
         observed: str | None = None
+        marker = ""
         lacking: list[Slice | Gauge] = []
-        for gauge in path.gauges:
-            if gauge.has(now) and (not gauge.waiters or gauge.waiters[0] is waiter):
+        gauges = path.gauges
+        for gauge in gauges:
+            if gauge.has(now, nusd) and (not gauge.waiters or gauge.waiters[0] is waiter):
                 continue
-            if gauge.row.mode == "observe":
-                observed = gauge.row.kind
-            elif now - gauge.exhausted_us < EXHAUSTED_QUIET_US:
-                return gauge_refusal(gauge)
-            else:
+            enforces = gauge.row.mode == "enforce"
+            if now - gauge.exhausted_us < EXHAUSTED_QUIET_US:
+                refusal = gauge_refusal(gauge, nusd, self._contact)
+                if enforces:
+                    return refusal
+                observed, marker = refusal.reason, marker or refusal.marker
+                # What would have been refused takes nothing: the others are judged as if it had been.
+                gauges = tuple([each for each in gauges if each is not gauge])
+            elif enforces or not (self._send is _nowhere or (waiter is not None and waiter.late)):
                 lacking.append(gauge)
         parts = []
         on = []
@@ -122,16 +131,16 @@ class Books:
         for piece, need in parts:
             free = piece.free = piece.free - need
             piece.taken += need
-            piece.holds += 1
+            piece.held += need
             piece.last_used_us = now
             if piece.over:
                 observed = "budget"
             if free < piece.low:
                 piece.low = 0
                 self._need(piece, 0, self._target(piece) - free)
-        for gauge in path.gauges:
-            gauge.take()
-        return Hold(nusd, tokens, position, parts, path.gauges, observed)
+        for gauge in gauges:
+            gauge.take(nusd)
+        return Hold(nusd, tokens, position, parts, gauges, observed, marker)
 
     async def wait(self, path: Path, nusd: int, tokens: int, context: HoldContext) -> Hold | Refused:
         """Ask control for what is missing; at most `lease_wait_ms`, in a bounded queue."""
@@ -150,6 +159,10 @@ class Books:
             # The hold may have been taken in the very moment in which the time ran out.
             if waiter.future.done() and not waiter.future.cancelled():
                 return waiter.future.result()
+            waiter.late = True
+            answer = self.reserve(path, nusd, tokens, context, waiter)
+            if isinstance(answer, Hold):
+                return answer
             return Refused("lease", "the budget's next lease did not come in time", retry_after_s=1)
         except asyncio.CancelledError:
             self._undo(waiter)
@@ -225,8 +238,8 @@ class Books:
             first = charges[0] * self._settings.ledger.outage_window_s
             want = max(lacking, first, self._target(limit) - limit.free)
             self._need(limit, lacking, want, max(1, min(charges) - limit.free))
-        elif not limit.has(self._clock.now_us()):
-            limit.asking = self._send(Need(limit.row.id, 0, 1, limit.row.amount))
+        elif not limit.has(self._clock.now_us(), need := limit.waiters[0].charge[0]):
+            limit.asking = self._send(Need(limit.row.id, 0, limit.lacks(need), limit.row.amount))
 
     def _target(self, piece: Slice) -> int:
         """What an outage of control would take at the present rate of use."""
@@ -247,9 +260,10 @@ class Books:
         self._journal.event(Recorded(event, hold.position, settled, event.estimated))
         for piece, held in parts:
             piece.free += held - actual[piece.index]
-            piece.holds -= 1
+            piece.held -= held
         for gauge in hold.gauges:
-            gauge.give()
+            if beyond := gauge.give(hold.nusd, nusd):
+                self._send(Returned(gauge.row.id, 0, 0, 0, level=beyond))
         if self._waiting:
             self._serve([limit for limit in (*(piece for piece, _ in parts), *hold.gauges) if limit.waiters])
 
@@ -309,6 +323,12 @@ class Books:
             share, level = limit.part_with_all(self._clock.now_us())
             self._send(Returned(limit_id, 0, 0, share, level=level))
 
+    def leave(self) -> None:
+        """This process ends: what it has of rates and concurrency is for its successors."""
+        for number, limit in self._limits.items():
+            if not isinstance(limit, Budget) and limit.share:
+                self.retire(number)
+
     def connected(self, send: Sender) -> None:
         """Control is there: ask again for whatever waits."""
         self._send = send
@@ -335,17 +355,26 @@ class Books:
         now = self._clock.now_us()
         target: Slice | Gauge
         if limit is None:
-            self._send(Returned(message.limit_id, message.window_us, message.lease_id, message.amount))
+            back = Returned(message.limit_id, message.window_us, message.lease_id, message.amount, level=message.level)
+            self._send(back)
             return
         if isinstance(limit, Budget):
             target = self._grown(limit, message)
         else:
             limit.grow(message.amount, message.level, now)
             target = limit
+            if message.exhausted:
+                self._heard_all_of(limit, message, now)
         target.asking = False
-        if not isinstance(target, Slice) and message.exhausted and not message.unknown and not target.has(now):
-            target.exhausted_us = now
         self._serve_exhausted(target, message) if message.exhausted else self._serve([target])
+
+    def _heard_all_of(self, gauge: Gauge, message: Granted, now: int) -> None:
+        """This is all there is of a rate or concurrency: whom it does not suffice need not ask again at once."""
+        if isinstance(gauge, Ramp):
+            gauge.elsewhere = message.held
+        least = gauge.waiters[0].charge[0] if gauge.waiters else 1
+        if not message.unknown and not gauge.has(now, least):
+            gauge.exhausted_us = now
 
     def _grown(self, budget: Budget, message: Granted) -> Slice:
         end = windows.bounds(budget.row.window, message.window_us)[1]
@@ -376,10 +405,15 @@ class Books:
                 # Control keeps what is too little for the least of those for whom it was asked.
                 fits = need <= target.free
                 may_yet = fits or need <= target.free + message.left or waiter not in target.asked
-                refusal = budget_refusal(target, need, message.left)
+                refusal = budget_refusal(target, need, message)
             else:
-                fits = may_yet = target.has(now)
-                refusal = gauge_refusal(target)
+                need = waiter.charge[0]
+                fits = may_yet = target.has(now, need)
+                refusal = gauge_refusal(target, need, self._contact)
+                if not fits and target.row.mode == "observe":
+                    waiter.late = waiter.late or message.unknown
+                    later += self._try(waiter)
+                    continue
             if fits and target.waiters[0] is waiter:
                 later += self._try(waiter)
             elif not may_yet:
@@ -397,8 +431,10 @@ class Books:
             if piece is not None and piece.free > 0:
                 self._give_back(piece, min(piece.free, max(message.amount, piece.free // 2)), message.recall_id)
                 return
+            answer.held = 0 if piece is None else piece.held
         elif limit is not None:
-            answer.amount, answer.level = limit.part_with(self._clock.now_us())
+            answer.amount, answer.level = limit.part_with(self._clock.now_us(), message.amount)
+            answer.held = limit.held if isinstance(limit, Ramp) else 0
         self._send(answer)
 
     def _give_back(self, piece: Slice, amount: int, recall_id: int = 0) -> None:
@@ -406,12 +442,12 @@ class Books:
         # A return that nobody hears may stand behind the end to which control reads this journal at the greeting.
         if self._send is _nowhere or not self._journal.has_room():
             if recall_id:
-                self._send(Returned(limit_id, piece.window_us, 0, 0, recall_id))
+                self._send(Returned(limit_id, piece.window_us, 0, 0, recall_id, held=piece.held))
             return
         self._journal.append(Leased(piece.lease_id, limit_id, piece.window_us, -amount))
         piece.free -= amount
         piece.total -= amount
-        self._send(Returned(limit_id, piece.window_us, piece.lease_id, amount, recall_id))
+        self._send(Returned(limit_id, piece.window_us, piece.lease_id, amount, recall_id, held=piece.held))
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
@@ -438,7 +474,7 @@ class Books:
         if now >= piece.end_us or now - piece.last_used_us > outage_us:
             if piece.free > 0 and piece.lease_id and not piece.waiters:
                 self._give_back(piece, piece.free)
-            if not piece.holds and not piece.waiters and not piece.asking and not piece.free:
+            if not piece.held and not piece.waiters and not piece.asking and not piece.free:
                 budget.slices.pop(piece.window_us, None)
                 if budget.current is piece:
                     budget.current = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jackstop.clock import US_PER_S
 from jackstop.keys.policy import LimitRow
 from jackstop.ledger import windows
+from jackstop.ledger.ramp import Ramp
 
 if TYPE_CHECKING:
     from jackstop.ledger.waiting import Waiter
@@ -20,7 +21,7 @@ class Slice:
 
     Below `low` it is time to ask for more, before a request has to wait for it. `left` is what control had left
     when it last answered, `scarce` says that this was less than `wanted`. `asked` are those for whom it was asked.
-    `index` is its budget's.
+    `held` is what running requests hold. `index` is its budget's.
     """
 
     __slots__ = (
@@ -29,7 +30,7 @@ class Slice:
         "budget",
         "end_us",
         "free",
-        "holds",
+        "held",
         "index",
         "last_used_us",
         "lease_id",
@@ -60,7 +61,7 @@ class Slice:
         self.scarce = False
         self.over = False
         self.asking = False
-        self.holds = 0
+        self.held = 0
         self.taken = 0
         self.per_s = 0
         self.last_used_us = 0
@@ -126,25 +127,31 @@ class Rate:
     def refill(self, now_us: int) -> None:
         """Bring the bucket up to date; a clock that went back adds nothing."""
         if now_us > self.seen_us:
-            self.level = min(self.share * self.price, self.level + (now_us - self.seen_us) * self.share)
+            if self.share > 0:
+                self.level = min(self.share * self.price, self.level + (now_us - self.seen_us) * self.share)
             self.seen_us = now_us
 
-    def has(self, now_us: int) -> bool:
+    def has(self, now_us: int, nusd: int) -> bool:  # noqa: ARG002 -- the same call as a Ramp's
         self.refill(now_us)
         return self.level >= self.price
 
-    def take(self) -> None:
+    def lacks(self, nusd: int) -> int:  # noqa: ARG002 -- the same call as a Ramp's
+        """One request lacks."""
+        return 1
+
+    def take(self, nusd: int) -> None:  # noqa: ARG002 -- the same call as a Ramp's
         self.level -= self.price
 
-    def give(self) -> None:
+    def give(self, held: int, spent: int) -> int:  # noqa: ARG002 -- the same call as a Ramp's
         """A rate counts requests that were let in; ending one gives nothing back."""
+        return 0
 
     def grow(self, amount: int, level: int, now_us: int) -> None:
         self.refill(now_us)
         self.share += amount
-        self.level = min(self.share * self.price, self.level + level)
+        self.level = min(max(0, self.share) * self.price, self.level + level)
 
-    def part_with(self, now_us: int) -> tuple[int, int]:
+    def part_with(self, now_us: int, nusd: int) -> tuple[int, int]:  # noqa: ARG002 -- the same call as a Ramp's
         """The share and filling that a recall gets: half of both, but a share of one and part of a token whole."""
         self.refill(now_us)
         share = (self.share + 1) // 2
@@ -180,19 +187,24 @@ class Concurrency:
         """Whether no permit is in use, asked for or waited for."""
         return not self.used and not self.asking and not self.waiters
 
-    def has(self, now_us: int) -> bool:  # noqa: ARG002 -- the same call as a Rate's
+    def has(self, now_us: int, nusd: int) -> bool:  # noqa: ARG002 -- the same call as a Rate's
         return self.used < self.share
 
-    def take(self) -> None:
+    def lacks(self, nusd: int) -> int:  # noqa: ARG002 -- the same call as a Rate's
+        """One permit lacks."""
+        return 1
+
+    def take(self, nusd: int) -> None:  # noqa: ARG002 -- the same call as a Rate's
         self.used += 1
 
-    def give(self) -> None:
+    def give(self, held: int, spent: int) -> int:  # noqa: ARG002 -- the same call as a Rate's
         self.used -= 1
+        return 0
 
     def grow(self, amount: int, level: int, now_us: int) -> None:  # noqa: ARG002 -- the same call as a Rate's
         self.share += amount
 
-    def part_with(self, now_us: int) -> tuple[int, int]:  # noqa: ARG002 -- the same call as a Rate's
+    def part_with(self, now_us: int, nusd: int) -> tuple[int, int]:  # noqa: ARG002 -- the same call as a Rate's
         """Half of the free permits, at least one if any is free."""
         free = max(0, self.share - self.used)
         given = (free + 1) // 2
@@ -205,14 +217,14 @@ class Concurrency:
         return share, 0
 
 
-Gauge = Rate | Concurrency
-Limit = Budget | Rate | Concurrency
+Gauge = Rate | Ramp | Concurrency
+Limit = Budget | Rate | Ramp | Concurrency
 
 
 def limit_of(row: LimitRow) -> Limit:
     """The gate's state for a limit, empty."""
     if row.kind == "rate":
-        return Rate(row)
+        return Ramp(row) if row.unit == "nusd" else Rate(row)
     if row.kind == "concurrency":
         return Concurrency(row)
     return Budget(row)

@@ -6,7 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from jackstop.clock import US_PER_S
+from jackstop.control.protocol import Granted
 from jackstop.errors import Refused
+from jackstop.ledger.ramp import Ramp
 from jackstop.ledger.slices import Gauge, Path, Rate, Slice
 from jackstop.money import format_usd
 
@@ -15,9 +17,12 @@ if TYPE_CHECKING:
 
 
 class Waiter:
-    """A request that waits for leases; it stands in the lines of `limits`, those that it lacks, and in no other."""
+    """A request that waits for leases; it stands in the lines of `limits`, those that it lacks, and in no other.
 
-    __slots__ = ("charge", "context", "future", "limits", "path")
+    One that is `late` got no answer: limits that only observe do not hold it up any longer.
+    """
+
+    __slots__ = ("charge", "context", "future", "late", "limits", "path")
 
     def __init__(
         self, path: Path, charge: tuple[int, int, int], context: HoldContext, future: asyncio.Future[Hold | Refused]
@@ -27,27 +32,44 @@ class Waiter:
         self.context = context
         self.future = future
         self.limits: tuple[Slice | Gauge, ...] = ()
+        self.late = False
 
 
-def budget_refusal(piece: Slice, need: int, elsewhere: int) -> Refused:
-    """There is less than `need` in this slice and, `elsewhere`, with control."""
+def budget_refusal(piece: Slice, need: int, answer: Granted) -> Refused:
+    """There is less than `need` in this slice and, as control answered, elsewhere. `details` say so.
+
+    Final only where it was spent: what running requests hold comes back as far as they do not use it.
+    """
     row = piece.budget.row
-    left = max(0, piece.free) + elsewhere
+    left = max(0, piece.free) + answer.left
+    details: dict[str, int | str] = {"scope": row.scope, "kind": row.kind, "left": left, "need": need}
     if row.kind == "usd":
         text = f"{format_usd(left)} USD left of {format_usd(row.amount)}, this request may cost {format_usd(need)}"
     else:
         text = f"{left:,} {row.kind} left of {row.amount:,}, this request may take {need:,}"
-    return Refused(
-        "budget",
-        f"budget of {row.scope} per {row.window}: {text}",
-        details={"scope": row.scope, "kind": row.kind, "left": left, "need": need},
-    )
+    text = f"budget of {row.scope} per {row.window}: {text}"
+    if need <= piece.free + answer.left + piece.held + answer.held:
+        text += "; requests that are still running hold what is missing"
+        return Refused("lease", text, retry_after_s=1, details=details)
+    return Refused("budget", text, details=details)
 
 
-def gauge_refusal(gauge: Gauge) -> Refused:
-    """A rate or concurrency is used up."""
+def gauge_refusal(gauge: Gauge, nusd: int, contact: str) -> Refused:
+    """A rate or concurrency is used up, for a request that may cost so much."""
     row = gauge.row
+    if isinstance(gauge, Ramp):
+        return _ramp_refusal(gauge, nusd, contact)
     if isinstance(gauge, Rate):
         wait_s = 1 if not gauge.share else max(1, -(-(gauge.price - gauge.level) // (gauge.share * US_PER_S)))
         return Refused("rate", f"rate of {row.scope}: {row.amount} requests per {row.per_s} s", retry_after_s=wait_s)
     return Refused("concurrency", f"concurrency of {row.scope}: {row.amount} at a time", retry_after_s=1)
+
+
+def _ramp_refusal(gauge: Ramp, nusd: int, contact: str) -> Refused:
+    row = gauge.row
+    most = f"{format_usd(row.amount)} USD per {row.per_s} s"
+    if not gauge.overspent:
+        text = f"rate of {row.scope}: requests that are still running may cost all of its {most}"
+        return Refused("rate", text, retry_after_s=1)
+    text = f"rate of {row.scope}: it spends faster than it ever has, above {most}. Contact: {contact}"
+    return Refused("rate", text, retry_after_s=gauge.wait_s(nusd), marker="ramp")

@@ -7,11 +7,12 @@ from jackstop.gate.refusals import ErrorDialect
 from jackstop.providers import anthropic, deepseek, openai
 from jackstop.providers.base_url import fold_base_url
 from jackstop.providers.headers import request_headers, response_headers
-from jackstop.providers.route import Route
+from jackstop.providers.route import Route, Trace
 
 __all__ = [
     "PROVIDERS",
     "Route",
+    "Trace",
     "default_base_url",
     "error_dialect",
     "fold_base_url",
@@ -19,6 +20,7 @@ __all__ = [
     "request_headers",
     "response_headers",
     "route",
+    "trace",
 ]
 
 PROVIDERS = {provider.name: provider for provider in (openai.TABLE, anthropic.TABLE, deepseek.TABLE)}
@@ -44,6 +46,12 @@ def route(method: str, path: str) -> Route | Refused:
     if name is None:
         return Refused("endpoint", "the path names no provider; it starts with one of " + ", ".join(sorted(PROVIDERS)))
     return PROVIDERS[name].route(method, path[1 + len(name) :])
+
+
+def trace(method: str, path: str) -> Trace:
+    """What a raw path shows of what a request wants, also where it is refused."""
+    name = provider_of(path)
+    return Trace() if name is None else PROVIDERS[name].trace(method, path[1 + len(name) :])
 
 
 def default_base_url(provider: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jackstop.gate.meter.anthropic_messages import MESSAGES
 from jackstop.gate.meter.free import COUNT_TOKENS
-from jackstop.providers.route import Table, metered, models
+from jackstop.providers.route import DATA_WRITE, Feature, Table, metered, models
 
 NAME = "anthropic"
 BASE_URL = "https://api.anthropic.com"
@@ -56,5 +56,15 @@ TABLE = Table(
         _MODELS,
     ],
     by_id=_MODELS,
-    unmetered=("/v1/agents", "/v1/complete", "/v1/files", "/v1/messages/batches", "/v1/sessions", "/v1/skills"),
+    unmetered={
+        "/v1/agents": Feature("agents", DATA_WRITE),
+        "/v1/complete": Feature("completions"),
+        "/v1/files": Feature("files", DATA_WRITE),
+        "/v1/messages/batches": Feature("batches", "commit_spend"),
+        "/v1/sessions": Feature("sessions"),
+        "/v1/skills": Feature("skills", DATA_WRITE),
+    },
+    others={
+        "/v1/organizations": Feature("organization", "key_admin", "read_config"),
+    },
 )

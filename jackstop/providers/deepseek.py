@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jackstop.gate.meter.deepseek import CHAT, MESSAGES
-from jackstop.providers.route import Table, metered, models
+from jackstop.providers.route import DATA_WRITE, Feature, Table, metered, models
 
 NAME = "deepseek"
 BASE_URL = "https://api.deepseek.com"
@@ -20,13 +20,17 @@ TABLE = Table(
         metered(NAME, MESSAGES, "messages", "/anthropic/v1/messages", "anthropic"),
         *(models(NAME, path) for path in _MODEL_PATHS),
     ],
-    unmetered=(
-        "/anthropic/v1/messages/batches",
-        "/anthropic/v1/messages/count_tokens",
-        "/beta/completions",
-        "/completions",
-        "/responses",
-        "/v1/completions",
-        "/v1/responses",
-    ),
+    unmetered={
+        "/anthropic/v1/messages/batches": Feature("batches", "commit_spend"),
+        "/anthropic/v1/messages/count_tokens": Feature("count_tokens"),
+        "/beta/completions": Feature("completions"),
+        "/completions": Feature("completions"),
+        "/responses": Feature("responses"),
+        "/v1/completions": Feature("completions"),
+        "/v1/responses": Feature("responses"),
+    },
+    others={
+        "/anthropic/v1/files": Feature("files", DATA_WRITE),
+        "/user/balance": Feature("billing", "identity", "identity", probe="balance"),
+    },
 )

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,11 +24,13 @@ import msgspec
 from jackstop.clock import SystemClock, to_datetime
 from jackstop.errors import UserError
 from jackstop.money import NUSD_PER_USD, parse_usd
-from jackstop.sandbox.attacks.t1 import SOURCE
+from jackstop.sandbox.attacks.t1 import SOURCE, SWARM
+from jackstop.sandbox.attacks.t4 import HOLDER
 from jackstop.sandbox.stage import PATIENCE_S, Process, Stage
 
 GATES = 2
 LAB_BUDGET = "1usd/day"
+WIDE_BUDGET = "20usd/day"
 WARM_UP_REQUESTS = 12
 MEANWHILE_REQUESTS = 6
 _SDKS = ("openai", "anthropic")
@@ -105,6 +107,7 @@ class Demo:
         self.stage = stage
         self.applications = Applications()
         self.attacks: list[Attack] = []
+        self._victims: set[str] = set()
         self._bold = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
 
     def run(self) -> None:
@@ -115,6 +118,10 @@ class Demo:
         self.replay_elsewhere(shop_key, shop_id)
         self.heading("T1  A key without a network is stolen, and used as fast as it gives")
         self.replay_flat_out()
+        self.heading("T1  A key is checked as thieves do, then used from many networks at once")
+        self.replay_swarm()
+        self.heading("T4  A key's own holder resells it to others")
+        self.replay_resale()
         self.summary()
 
     # The stage.
@@ -126,16 +133,18 @@ class Demo:
         self.line("providers", f"practice OpenAI, Anthropic and DeepSeek on {stage.providers}")
         stage.jackstop("init", "--admin", "admin@example.com")
         stage.add_credential("openai-shop", "openai")
-        stage.add_credential("openai-lab", "openai")
+        for name in ("openai-lab", "openai-research", "openai-club"):
+            stage.add_credential(name, "openai")
         stage.add_credential("anthropic-main", "anthropic")
         stage.add_credential("deepseek-main", "deepseek")
-        self.line("vault", "four provider credentials; no application will ever see one")
+        self.line("vault", "six provider credentials; no application will ever see one")
         stage.open_gate(GATES)
         self.line("gate", f"{GATES} processes on {stage.gate}")
         own = ("--team", "shop", "--network", "127.0.0.1/32", "--budget", "5usd/day")
         shop = stage.issue("shop@example.com", "shop-assistant", *own, "--credential", "openai-shop")
-        triage, _ = stage.issue("help@example.com", "support-triage", *own, "--provider", "anthropic")
-        night, _ = stage.issue("data@example.com", "nightly-summaries", *own, "--provider", "deepseek")
+        triage, triage_id = stage.issue("help@example.com", "support-triage", *own, "--provider", "anthropic")
+        night, night_id = stage.issue("data@example.com", "nightly-summaries", *own, "--provider", "deepseek")
+        self._victims = {f"key:{key_id}" for key_id in (shop[1], triage_id, night_id)}
         self._start("shop-assistant", "OPENAI", "openai/v1", shop[0])
         self._start("support-triage", "ANTHROPIC", "anthropic", triage)
         self._start("nightly-summaries", "OPENAI", "deepseek", night)
@@ -177,10 +186,38 @@ class Demo:
         if spent > limit:
             raise UserError(f"the provider billed {_usd(spent)} USD on {LAB_BUDGET}", "this is a defect: report it")
 
-    def _steal(self, key: str, how: str) -> list[dict[str, Any]]:
+    def replay_swarm(self) -> None:
+        """Nobody said where this key may be used; how it is used gives the thief away."""
+        key, key_id = self.stage.issue(
+            *("research@example.com", "batch-scripts", "--team", "lab"),
+            *("--credential", "openai-research", "--budget", WIDE_BUDGET),
+        )
+        before = self.applications.work()
+        self.line("thief", f"checks a key found in a repository, then calls from {len(SWARM)} networks in turn")
+        calls = self._steal(key, "swarm", billed="openai-research")
+        spent = self.stage.bill()["openai-research"]["cost_nusd"]
+        attack = self._measure("swarm", key_id, calls, spent, before, (SOURCE, *SWARM))
+        self._tell_case(key_id)
+        self._tell(attack, f"its budget would have let {WIDE_BUDGET} go; the owner is asked, and an administrator told")
+
+    def replay_resale(self) -> None:
+        """The key's own holder, on the right network: only what is asked for tells."""
+        key, key_id = self.stage.issue(
+            *("club@example.com", "club-bot", "--team", "club", "--network", "127.0.0.1/32"),
+            *("--credential", "openai-club", "--budget", WIDE_BUDGET),
+        )
+        before = self.applications.work()
+        self.line("reseller", "holds a key of its own, and passes on what sixteen buyers ask for")
+        calls = self._steal(key, "resell", attack="t4", billed="openai-club")
+        spent = self.stage.bill()["openai-club"]["cost_nusd"]
+        attack = self._measure("resale", key_id, calls, spent, before, (HOLDER,), threat="T4")
+        self._tell_case(key_id)
+        self._tell(attack, "network, model and pace were as they should be; the shape of the requests was not")
+
+    def _steal(self, key: str, how: str, *, attack: str = "t1", billed: str = "openai-lab") -> list[dict[str, Any]]:
         """Let the thief use a key until it gives up; its calls. Says what is new as it happens."""
         gate = urlsplit(self.stage.gate)
-        thief = self.stage.start(["jackstop.sandbox.attacks.t1"])
+        thief = self.stage.start([f"jackstop.sandbox.attacks.{attack}"])
         thief.feed(json.dumps({"host": gate.hostname, "port": gate.port, "key": key, "how": how}))
         calls: list[dict[str, Any]] = []
         seen: set[tuple[int, str]] = set()
@@ -191,35 +228,43 @@ class Demo:
             if what not in seen:
                 seen.add(what)
                 answer = f"{what[0]} {what[1]}".strip()
-                self.line("gate", f"call {len(calls)} from {SOURCE}: {answer}", call["back_ts"])
-            if how == "drain" and not call["reason"]:
-                billed = self.stage.bill()["openai-lab"]["cost_nusd"]
-                if billed >= told_nusd + _PROGRESS_NUSD:
-                    told_nusd = billed
-                    self.line("bill", f"{_usd(billed)} USD after {len(calls)} calls")
+                self.line("gate", f"call {len(calls)}: {answer}", call["back_ts"])
+            if how in {"drain", "swarm"} and not call["reason"]:
+                bill_nusd = self.stage.bill()[billed]["cost_nusd"]
+                if bill_nusd >= told_nusd + _PROGRESS_NUSD:
+                    told_nusd = bill_nusd
+                    self.line("bill", f"{_usd(bill_nusd)} USD after {len(calls)} calls")
         if not calls:
             raise UserError("the thief made no call", " | ".join(thief.errors))
         return calls
 
     def _measure(
-        self, case: str, key_id: str, calls: list[dict[str, Any]], billed_nusd: int | None, before: Work
+        self,
+        case: str,
+        key_id: str,
+        calls: list[dict[str, Any]],
+        billed_nusd: int | None,
+        before: Work,
+        sources: Sequence[str] = (SOURCE,),
+        threat: str = "T1",
     ) -> Attack:
         """The replay in figures, its times from the gate's own events.
 
         `billed_nusd` is the bill of a credential that only the thief has used; without one the books say what it cost.
         """
         after = self.applications.work_until(before.requests + MEANWHILE_REQUESTS)
-        events = [event for event in self.stage.events() if event["key_id"] == key_id and event["src_ip"] == SOURCE]
+        events = [event for event in self.stage.events() if event["key_id"] == key_id and event["src_ip"] in sources]
         events.sort(key=lambda event: event["ts"])
         refused = [event["ts"] for event in events if event["decision"] == "refused"]
         admitted = [event["ts"] for event in events if event["decision"] != "refused"]
         last_admitted = max(admitted, default=0)
         booked_nusd = sum(event["cost_nusd"] or 0 for event in events)
+        opened = [row["opened_us"] for row in self._cases_of(key_id)]
         attack = Attack(
-            threat="T1",
+            threat=threat,
             case=case,
             first_call_ts=events[0]["ts"] if events else None,
-            detected_ts=min(refused, default=None),
+            detected_ts=min([*refused[:1], *opened], default=None),
             contained_ts=min((ts for ts in refused if ts > last_admitted), default=None),
             attacker_spend_nusd=booked_nusd if billed_nusd is None else billed_nusd,
             attacker_booked_nusd=booked_nusd,
@@ -227,9 +272,17 @@ class Demo:
             refused_requests=sum(1 for call in calls if call["reason"]),
             victim_requests=after.requests - before.requests,
             victim_failures=after.failures - before.failures,
+            false_findings=sum(1 for row in self._cases() if row["entity"] in self._victims),
         )
         self.attacks.append(attack)
         return attack
+
+    def _cases_of(self, key_id: str) -> list[dict[str, Any]]:
+        return [row for row in self._cases() if row["entity"] == f"key:{key_id}"]
+
+    def _cases(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.stage.jackstop("cases", "list", "--state", "all", "--json")
+        return found
 
     # Telling.
 
@@ -246,7 +299,7 @@ class Demo:
         first, seen, contained = attack.first_call_ts, attack.detected_ts, attack.contained_ts
         if first is not None and seen is not None:
             when = "with the first call" if seen == first else f"{(seen - first) / 1000:,.0f} ms after the first call"
-            self.line("seen", f"first refusal {when}", seen)
+            self.line("seen", when, seen)
         if first is not None and contained is not None:
             when = (
                 "at all"
@@ -261,6 +314,18 @@ class Demo:
         self.line("apps", f"{self._fared(Work(attack.victim_requests, attack.victim_failures))} meanwhile")
         for failure in self.applications.failures[-3:]:
             self.line("", failure)
+
+    def _tell_case(self, key_id: str) -> None:
+        """What was found about a key, and what was done without anyone being asked."""
+        for row in self._cases_of(key_id):
+            case = self.stage.jackstop("cases", "show", str(row["id"]), "--json")
+            self.line("case", f"number {case['id']}, {case['severity']}", case["opened_us"])
+            for detection in case["detections"]:
+                self.line("", detection["title"])
+            for response in case["responses"]:
+                self.line("response", f"{response['action']}, {response['state']}", response["intended_us"])
+            if case["questions"]:
+                self.line("", "the owner is asked: was this you?")
 
     def _fared(self, work: Work) -> str:
         return f"{work.requests} requests, {work.failures} failed"

@@ -105,7 +105,7 @@ class Stage:
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="jackstop-demo-"))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JACKSTOP_")}
-        self.environment = {**kept, "JACKSTOP_HOME": str(self.home)}
+        self.environment = {**kept, "JACKSTOP_HOME": str(self.home), "JACKSTOP_MODE": "enforce"}
         self._running: list[Process] = []
         self._secrets: dict[str, str] = {}
         self.providers = ""

@@ -83,9 +83,9 @@ class Feed:
         return None if row is None else self._limit_row(row)[1]
 
     def _limit_row(self, row: Any) -> tuple[int, LimitRow]:
-        seq, limit_id, scope, kind, amount, window, per_s, mode, is_default, team_mode, deleted = row
+        seq, limit_id, scope, kind, amount, window, per_s, mode, is_default, team_mode, deleted, unit = row
         mode = limit_mode(mode, is_default, team_mode, self._mode)
-        return seq, LimitRow(limit_id, scope, kind, amount, window, per_s, mode, deleted)
+        return seq, LimitRow(limit_id, scope, kind, amount, window, per_s, mode, deleted, unit)
 
 
 def limits_with_team_mode() -> Select[Any]:
@@ -154,6 +154,7 @@ _LIMIT_ROWS = limits_with_team_mode().with_only_columns(
     tables.limits.c.is_default,
     tables.teams.c.mode,
     tables.limits.c.deleted,
+    tables.limits.c.unit,
 )
 _LIMITS = _between(_LIMIT_ROWS, tables.limits)
 _LIMIT = _LIMIT_ROWS.where(tables.limits.c.id == bindparam("which"))

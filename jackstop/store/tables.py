@@ -288,7 +288,7 @@ responses = Table(
     Index(None, "state"),
 )
 
-# "Was this you?", asked of a key's owner. `token_digest` is SHA-256 of what the link carries.
+# "Was this you?", asked of a key's owner.
 questions = Table(
     "questions",
     metadata,
@@ -296,7 +296,6 @@ questions = Table(
     Column("case_id", ForeignKey("cases.id"), nullable=False),
     Column("key_id", Text, nullable=False),
     Column("person_id", ForeignKey("people.id"), nullable=False),
-    Column("token_digest", LargeBinary, unique=True),
     Column("asked_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger, nullable=False),
     Column("answer", Text, nullable=False, server_default=""),
@@ -305,7 +304,7 @@ questions = Table(
     Index(None, "case_id"),
 )
 
-# Where news go. `secret` is sealed by the vault, bound to name and kind; `options` hold nothing secret.
+# Where news go. `secret` is sealed by the vault, bound to name, kind and options; `options` hold nothing secret.
 channels = Table(
     "channels",
     metadata,
@@ -319,7 +318,7 @@ channels = Table(
 )
 
 # News on their way to one channel. `uid` is the de-duplication key that receivers see; `taken_until_us` is for how
-# long a sender has it, after which another may.
+# long a sender has it, after which another may; `grouped` rows go out in another row's message.
 outbox = Table(
     "outbox",
     metadata,
@@ -338,8 +337,10 @@ outbox = Table(
     Column("taken_until_us", BigInteger, nullable=False, server_default=_ZERO),
     Column("sent_us", BigInteger),
     Column("error", Text, nullable=False, server_default=""),
-    CheckConstraint("state IN ('queued', 'sent', 'dead', 'dropped')", name="state"),
+    CheckConstraint("state IN ('queued', 'grouped', 'sent', 'dead', 'dropped')", name="state"),
     Index(None, "state", "next_us"),
+    Index(None, "channel", "group_key", "state"),
+    Index(None, "channel", "state", "severity", "next_us"),
     Index(None, "case_id"),
 )
 

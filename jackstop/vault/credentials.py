@@ -53,6 +53,11 @@ def load_pepper(conn: Connection, vault: Vault) -> Secret:
     return vault.unseal(PEPPER, PEPPER, base64.b64decode(sealed))
 
 
+def question_key(pepper: Secret) -> Secret:
+    """The key of the links by which owners answer: derived from the pepper as well."""
+    return Secret(hmac.digest(pepper.reveal(), b"jackstop-question", "sha256"))
+
+
 def fingerprint_key(pepper: Secret) -> Secret:
     """The key of all `*_fp` columns: derived from the pepper, so that it need not be kept apart."""
     return Secret(hmac.digest(pepper.reveal(), b"jackstop-fingerprint", "sha256"))

@@ -168,7 +168,7 @@ def test_the_key_encryption_key_rotates(shell: Any) -> None:
         (("budget", "set", "org", "5usd"), 2),
         (("budget", "release", "x"), 2),
         (("up", "--workers", "0"), 2),
-        (("events", "export", "--format", "ocsf"), 2),
+        (("events", "export", "--format", "xml"), 2),
         (("events", "export", "--since", "yesterday"), 2),
         (("reload",), 3),
     ],

@@ -3,8 +3,11 @@
 import pytest
 from sqlalchemy import select
 
+from jackstop.cases import intake
+from jackstop.cases.turn import SYSTEM, enter
 from jackstop.clock import ManualClock
 from jackstop.control.clockwatch import MAX_JUMP_US, ClockWatch
+from jackstop.settings import Settings
 from jackstop.store.tables import findings
 
 NOON = 1_790_000_000_000_000
@@ -19,9 +22,12 @@ class Watched:
         self.start()
 
     def start(self):
-        self.watch = ClockWatch(self.clock)
+        self.watch = ClockWatch(self.clock, self.report)
         with self.store.begin() as conn:
             self.watch.begin(conn)
+
+    def report(self, conn, finding):
+        intake.take(enter(conn, self.store, Settings(), self.clock.now_us(), SYSTEM), [finding])
 
     def look(self, after_s=1.0):
         self.clock.advance(after_s)

@@ -17,7 +17,7 @@ from jackstop.errors import Refused
 from jackstop.events.schema import Event
 from jackstop.gate import answer as answer_module
 from jackstop.gate import forward
-from jackstop.gate.admission import Admitted, Opening, admit, open_request
+from jackstop.gate.admission import Admitted, AskRefused, Opening, admit, open_request
 from jackstop.gate.answer import Answer
 from jackstop.gate.document import read_document
 from jackstop.gate.entry import Entry
@@ -244,12 +244,14 @@ def one_request(rng: random.Random) -> str:
     opening = open_request(head, entry, source, NOW_US, Known(), SETTINGS)
     book = Entry(NoBooks(), begin(head, source, entry, opening, NOW_US, "g"))  # type: ignore[arg-type]
     admitted = admit(opening, body, SETTINGS) if isinstance(opening, Opening) else opening
+    if isinstance(admitted, AskRefused):
+        add_ask(book.event, admitted.ask, b"k" * 32)
     if isinstance(admitted, Refused):
         answer(admitted, error_dialect(head.path), close=False)
         book.refused(admitted, error_dialect(head.path))
         return "admit"
     assert isinstance(opening, Opening)
-    add_ask(book.event, admitted, len(body), b"k" * 32)
+    add_ask(book.event, admitted.ask, b"k" * 32)
     return sent(rng, admitted, head, key.query, body)
 
 

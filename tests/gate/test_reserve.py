@@ -12,9 +12,14 @@ from jackstop.keys.policy import LimitRow, Policy
 from tests.gate.standins import (
     CHAT,
     Rig,
+    chat_body,
+    chat_events,
     control_has_no_more,
+    plain,
     post,
+    replying,
     running,
+    streaming,
 )
 
 STREAM = {**CHAT, "stream": True}
@@ -40,6 +45,26 @@ async def test_a_budget_that_does_not_suffice_refuses_and_names_a_cap_that_fits(
         assert f"at most {fits} tokens" in answered.json["error"]["message"]
         assert (await rig.chat(key, {**CHAT, "max_tokens": fits})).status == 200
         assert len(rig.provider.asked) == 1
+
+
+async def test_money_that_a_running_request_holds_is_worth_a_retry(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    async with running(tmp_path) as rig:
+        key = rig.key()
+        rig.limit(LimitRow(1, "org", "usd", 150_000, "day"), 150_000)
+        control_has_no_more(rig)
+        rig.provider.handle = streaming(chat_events(), gate=go)
+        client = await rig.connect()
+        await client.send(post(key, {**STREAM, "max_tokens": 150}))
+        await client.reader.readuntil(b"\r\n\r\n")
+        answered = await rig.chat(key, {**CHAT, "max_tokens": 100})
+        assert (answered.status, answered.reason, answered.headers["retry-after"]) == (429, "lease", "1")
+        assert "still running" in answered.json["error"]["message"]
+        assert (await rig.chat(key, {**CHAT, "max_tokens": 5_000})).reason == "budget"
+        go.set()
+        await rig.until(lambda: len(rig.events()) == 3)
+        rig.provider.handle = replying(plain(chat_body()))
+        assert (await rig.chat(key, {**CHAT, "max_tokens": 100})).status == 200
 
 
 @pytest.mark.parametrize("policy", [Policy(clamp=True), Policy()])

@@ -5,6 +5,8 @@ import itertools
 
 from sqlalchemy import insert, select
 
+from jackstop.cases import intake
+from jackstop.cases.turn import SYSTEM, enter
 from jackstop.clock import ManualClock
 from jackstop.control.lender import Lender
 from jackstop.control.protocol import Granted, Need, Recall, Returned
@@ -117,16 +119,21 @@ class Rig:
 
     async def book(self):
         for gate in self.gates:
-            tail = self.tails.setdefault(gate.instance, Tail(self.root, gate.instance))
-            while (await self.scribe.do(lambda conn, tail=tail: tail.book(conn, self.store, self.clock))).records:
+            tail = self.tails.setdefault(gate.instance, Tail(self.root, gate.instance, self.report))
+            while (await self.scribe.do(lambda conn, tail=tail: tail.book(conn, self.store))).records:
                 pass
+
+    def report(self, conn, finding):
+        intake.take(enter(conn, self.store, Settings(), self.clock.now_us(), SYSTEM), [finding])
 
     async def bury(self, gate):
         """The process is gone; its folder is all that is left."""
         del self.lender.peers[gate.instance]
         self.gates.remove(gate)
         self.tails.pop(gate.instance, None)
-        await self.scribe.do(lambda conn: Tail(self.root, gate.instance).recover(conn, self.store, self.clock))
+        await self.scribe.do(
+            lambda conn: Tail(self.root, gate.instance, self.report).recover(conn, self.store, self.clock)
+        )
         self.lender.drop_shares(gate.instance)
 
     def books_of(self, limit_id):

@@ -34,7 +34,7 @@ async def test_a_hold_takes_from_every_limit_and_gives_the_rest_back(store, tmp_
         gate = rig.gate()
         path = gate.path(1, 2)
         hold = await gate.hold(path, 400)
-        refused(await gate.hold(path, 101), "budget")
+        refused(await gate.hold(path, 101), "lease")
         gate.settle(hold, 50)
         second = await gate.hold(path, 450)
         gate.settle(second, 450)

@@ -113,3 +113,25 @@ async def test_the_answer_to_one_that_cannot_fit_is_none_to_those_who_came_after
         small = asyncio.ensure_future(gate.hold(gate.path(1), 50))
         refused(await big, "budget")
         assert isinstance(await small, Hold)
+
+
+async def test_what_running_requests_hold_may_come_back_and_what_was_spent_does_not(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 100)]) as rig:
+        gate = rig.gate()
+        running = await gate.hold(gate.path(1), 80)
+        held = refused(await gate.hold(gate.path(1), 50), "lease")
+        assert (held.retry_after_s, held.details["left"]) == (1, 20)
+        refused(await gate.hold(gate.path(1), 101), "budget")
+        gate.settle(running, 70)
+        refused(await gate.hold(gate.path(1), 50), "budget")
+        assert isinstance(await gate.hold(gate.path(1), 30), Hold)
+
+
+async def test_what_another_gates_requests_hold_may_come_back_too(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 100)]) as rig:
+        one, other = rig.gate(), rig.gate()
+        running = await other.hold(other.path(1), 80)
+        refused(await one.hold(one.path(1), 50), "lease")
+        other.settle(running, 70)
+        refused(await one.hold(one.path(1), 50), "budget")
+        assert isinstance(await one.hold(one.path(1), 30), Hold)

@@ -40,12 +40,13 @@ def left_over(group: int) -> list[str]:
     return found
 
 
-def test_both_thieves_are_stopped_and_the_applications_notice_nothing(tmp_path: Path) -> None:
+def test_every_thief_is_stopped_and_the_applications_notice_nothing(tmp_path: Path) -> None:
     file = tmp_path / "attacks.json"
     demo = begin("--exit", "--json", str(file), folder=tmp_path)
     said, _ = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, said
-    elsewhere, flat_out = json.loads(file.read_text())["attacks"]
+    attacks = json.loads(file.read_text())["attacks"]
+    elsewhere, flat_out, swarm, resale = attacks
 
     assert elsewhere["attacker_requests"] == elsewhere["refused_requests"] == 12
     assert elsewhere["attacker_spend_nusd"] == 0
@@ -56,8 +57,15 @@ def test_both_thieves_are_stopped_and_the_applications_notice_nothing(tmp_path: 
     assert 0 < flat_out["refused_requests"] < flat_out["attacker_requests"]
     assert flat_out["first_call_ts"] < flat_out["detected_ts"] <= flat_out["contained_ts"]
 
-    for attack in (elsewhere, flat_out):
-        assert attack["threat"] == "T1"
+    for attack in (swarm, resale):
+        assert attack["first_call_ts"] <= attack["detected_ts"] <= attack["contained_ts"], said
+        assert 0 < attack["attacker_spend_nusd"] < 10 * USD
+        assert attack["attacker_spend_nusd"] <= attack["attacker_booked_nusd"]
+    assert "was this you?" in said
+
+    assert [attack["threat"] for attack in attacks] == ["T1", "T1", "T1", "T4"]
+    for attack in attacks:
+        assert attack["false_findings"] == 0
         assert attack["victim_requests"] > 0
         assert attack["victim_failures"] == 0
     assert left_over(demo.pid) == []
@@ -74,7 +82,7 @@ def test_it_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
             env=os.environ | {"JACKSTOP_HOME": home},
         )
     )
-    assert len(shown) == 4
+    assert len(shown) == 6
     os.killpg(demo.pid, signal.SIGINT)  # what a terminal does at Ctrl-C
     rest, _ = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, rest

@@ -18,7 +18,26 @@ from jackstop.settings import Home, Settings
 from jackstop.store.engine import Store, first_line
 from jackstop.vault.envelope import Vault
 
-_GROUPS = ("audit", "budget", "credential", "doctor", "events", "init", "key", "people", "team", "vault")
+_GROUPS = (
+    "addresses",
+    "audit",
+    "budget",
+    "cases",
+    "cost",
+    "credential",
+    "detections",
+    "doctor",
+    "events",
+    "findings",
+    "init",
+    "key",
+    "notify",
+    "outbox",
+    "people",
+    "team",
+    "vault",
+    "worker",
+)
 _log = logging.getLogger(__name__)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy import Row as DbRow
 
+from jackstop.cases import responses
+from jackstop.cases.turn import enter
 from jackstop.control.commands import Context
 from jackstop.control.commands.team import simple_name
 from jackstop.errors import UserError
@@ -130,6 +132,7 @@ def rotate(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         base_url = fold_base_url(str(args["base_url"])) if args.get("base_url") else row.base_url
         if secret == _old_secret(ctx, row):
             raise UserError("this is the secret that is there already", "make a new one at the provider first", 2)
+        _take_over(conn, ctx, row.name)
         conn.execute(
             update(table)
             .where(table.c.name == row.name)
@@ -174,6 +177,7 @@ def _end(ctx: Context, args: dict[str, Any], state: str, tag: Tag) -> dict[str, 
         values: dict[str, Any] = {"state": state, "seq": ctx.store.next_seq(conn)}
         if state == "retired":
             values["secret"] = b""
+        _take_over(conn, ctx, row.name)
         conn.execute(update(table).where(table.c.name == row.name).values(**values))
         bound = keys.c.policy["credential"].as_string() == row.name
         waiting = conn.execute(select(func.count()).where(bound, keys.c.state == "live")).scalar_one()
@@ -184,6 +188,12 @@ def _end(ctx: Context, args: dict[str, Any], state: str, tag: Tag) -> dict[str, 
     if state == "contained":
         remains += f"; then enter a new one: jackstop credential rotate {row.name}"
     return {**shown, "keys_without_credential": waiting, "next": remains}
+
+
+def _take_over(conn: Connection, ctx: Context, name: str) -> None:
+    """What a person does to a credential is no case's to undo."""
+    turn = enter(conn, ctx.store, ctx.settings, ctx.clock.now_us(), ctx.actor)
+    responses.take_over(turn, f"credential:{name}", ["contain"])
 
 
 def _end_at_provider(row: DbRow[Any]) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from jackstop.control.commands import Context
 from jackstop.control.commands.credential import check as check_credentials
 from jackstop.errors import UserError
+from jackstop.notify import health
 from jackstop.store import tables
 from jackstop.store.engine import HEAD, schema_version
 from jackstop.vault.credentials import load_pepper
@@ -25,7 +26,7 @@ def result(check: str, problem: str = "", remedy: str = "", *, note: str = "", w
 
 def examine(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
     """All checks that need the store, the vault or the running gates."""
-    found = [_database(ctx), *_sqlite(ctx), _pepper(ctx), *_credentials(ctx), _holds(ctx), *_gates(ctx)]
+    found = [_database(ctx), *_sqlite(ctx), _pepper(ctx), *_credentials(ctx), _holds(ctx), *_gates(ctx), *_notify(ctx)]
     return {"results": found, "live": ctx.live is not None}
 
 
@@ -118,6 +119,12 @@ def _gates(ctx: Context) -> list[dict[str, Any]]:
         slots = ", ".join(str(gate.get("slot")) for gate in late)
         return [result("gates", f"gates behind control's changes: {slots}", f"see the logs in {ctx.home.logs}")]
     return [result("gates", note=f"{len(gates)} connected and fresh")]
+
+
+def _notify(ctx: Context) -> list[dict[str, Any]]:
+    with ctx.store.begin() as conn:
+        lines = health.lines(conn, ctx.clock.now_us())
+    return [result(line.check, line.problem, line.remedy, note=line.note) for line in lines]
 
 
 COMMANDS = {"doctor examine": examine}

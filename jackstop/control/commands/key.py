@@ -9,6 +9,8 @@ import msgspec
 from sqlalchemy import Connection, select, update
 from sqlalchemy import Row as DbRow
 
+from jackstop.cases import responses
+from jackstop.cases.turn import enter
 from jackstop.control.commands import Context
 from jackstop.control.commands.credential import require_provider
 from jackstop.control.commands.people import email_of, person_id
@@ -87,6 +89,7 @@ def _policy(args: dict[str, Any]) -> Policy:
         credential=args.get("credential") or None,
         max_output=max_output,
         mode=args.get("mode"),
+        respond=args.get("respond"),
     )
 
 
@@ -200,7 +203,7 @@ def show(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
 def _limit(row: DbRow[Any]) -> dict[str, Any]:
     text = {
-        "rate": f"{row.amount:,} requests per {row.per_s} s",
+        "rate": _rate(row),
         "concurrency": f"{row.amount:,} at a time",
     }.get(row.kind) or f"{format_amount(row.kind, row.amount)} per {row.window}"
     return {
@@ -208,35 +211,47 @@ def _limit(row: DbRow[Any]) -> dict[str, Any]:
         "amount": row.amount,
         "window": row.window,
         "per_s": row.per_s,
+        "unit": row.unit,
         "default": row.is_default,
         "mode": row.mode,
         "text": text,
     }
 
 
+def _rate(row: DbRow[Any]) -> str:
+    if row.unit == "nusd":
+        return f"ramp of {format_amount('usd', row.amount)} per {row.per_s} s"
+    return f"{row.amount:,} requests per {row.per_s} s"
+
+
 def rotate(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """A new secret for the key `id`, returned this once; the old one is accepted for `grace` (default: not at all)."""
-    now_us = ctx.clock.now_us()
     grace_us = parse_span_us(args["grace"]) if args.get("grace") else 0
     with ctx.store.begin() as conn:
-        row = _find(conn, str(args["id"]))
-        if row.state == "revoked":
-            raise UserError(f"the key {row.id} is revoked", "issue a new one", 2)
-        fresh = key_format.new_key(row.id)
-        pepper = load_pepper(conn, ctx.vault)
-        retiring = [[digest, min(until, now_us + grace_us)] for digest, until in row.retiring if until > now_us]
-        if grace_us:
-            retiring.append([row.digest.hex(), now_us + grace_us])
-        else:
-            retiring = []
-        _change(
-            conn,
-            ctx,
-            row.id,
-            digest=key_format.digest(pepper.reveal(), fresh.reveal()),
-            retiring=retiring,
-        )
-        audit.record(conn, now_us, ctx.actor, Tag.KEY_ROTATE, f"key:{row.id}", {"grace_us": grace_us})
+        return rotate_within(conn, ctx, str(args["id"]), grace_us)
+
+
+def rotate_within(conn: Connection, ctx: Context, key_id: str, grace_us: int) -> dict[str, Any]:
+    """`rotate` as part of a transaction."""
+    now_us = ctx.clock.now_us()
+    row = _find(conn, key_id)
+    if row.state == "revoked":
+        raise UserError(f"the key {row.id} is revoked", "issue a new one", 2)
+    fresh = key_format.new_key(row.id)
+    pepper = load_pepper(conn, ctx.vault)
+    retiring = [[digest, min(until, now_us + grace_us)] for digest, until in row.retiring if until > now_us]
+    if grace_us:
+        retiring.append([row.digest.hex(), now_us + grace_us])
+    else:
+        retiring = []
+    _change(
+        conn,
+        ctx,
+        row.id,
+        digest=key_format.digest(pepper.reveal(), fresh.reveal()),
+        retiring=retiring,
+    )
+    audit.record(conn, now_us, ctx.actor, Tag.KEY_ROTATE, f"key:{row.id}", {"grace_us": grace_us})
     return {
         "key": fresh.reveal().decode(),
         "id": row.id,
@@ -252,6 +267,7 @@ def throttle(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{args['rate']!r} is no whole number per minute", "write it as 6req/min", 2)
     with ctx.store.begin() as conn:
         row = _find_standing(conn, str(args["id"]))
+        _take_over(conn, ctx, row.id, "throttle")
         _change(conn, ctx, row.id, throttle_per_min=per_min)
         _note(conn, ctx, Tag.KEY_THROTTLE, row.id, args, per_min=per_min)
     return {"id": row.id, "throttle_per_min": per_min, "state": row.state}
@@ -261,6 +277,7 @@ def quarantine(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Stop the key `id` and its running streams until it is released."""
     with ctx.store.begin() as conn:
         row = _find_standing(conn, str(args["id"]))
+        _take_over(conn, ctx, row.id, "quarantine")
         _change(conn, ctx, row.id, state="quarantined")
         _note(conn, ctx, Tag.KEY_QUARANTINE, row.id, args)
     return {"id": row.id, "state": "quarantined"}
@@ -270,6 +287,7 @@ def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Let the key `id` work again: ends quarantine and throttle."""
     with ctx.store.begin() as conn:
         row = _find_standing(conn, str(args["id"]))
+        _take_over(conn, ctx, row.id, "throttle", "quarantine")
         _change(conn, ctx, row.id, state="live", throttle_per_min=None)
         _note(conn, ctx, Tag.KEY_RELEASE, row.id, args)
     return {"id": row.id, "state": "live"}
@@ -279,6 +297,7 @@ def revoke(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """End the key `id` and its running streams, for good."""
     with ctx.store.begin() as conn:
         row = _find(conn, str(args["id"]))
+        _take_over(conn, ctx, row.id, "throttle", "quarantine", "allowance")
         _change(conn, ctx, row.id, state="revoked", retiring=[])
         _note(conn, ctx, Tag.KEY_REVOKE, row.id, args)
     return {"id": row.id, "state": "revoked"}
@@ -300,6 +319,12 @@ def _find_standing(conn: Connection, given: str) -> DbRow[Any]:
     if row.state == "revoked":
         raise UserError(f"the key {row.id} is revoked, and that is final", "issue a new one", 2)
     return row
+
+
+def _take_over(conn: Connection, ctx: Context, key_id: str, *actions: str) -> None:
+    """What a person does to a key is no case's to undo."""
+    turn = enter(conn, ctx.store, ctx.settings, ctx.clock.now_us(), ctx.actor)
+    responses.take_over(turn, f"key:{key_id}", actions)
 
 
 def _change(conn: Connection, ctx: Context, key_id: str, **values: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from jackstop.control.commands import Context
+from jackstop.notify.channel import rewrap_channels
 from jackstop.store import audit
 from jackstop.store.audit import Tag
 from jackstop.store.tables import credentials, meta
@@ -32,6 +33,8 @@ def rotate_kek(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
     with ctx.store.begin() as conn:
         audit.record(conn, ctx.clock.now_us(), ctx.actor, Tag.KEK_ROTATE_BEGIN, "vault", detail)
     count = _rewrap_pepper(ctx) + _rewrap_credentials(ctx)
+    with ctx.store.begin() as conn:
+        count += rewrap_channels(conn, ctx.vault)
     remains = keks.keep_current()
     ctx.vault.adopt(keks.load())
     with ctx.store.begin() as conn:

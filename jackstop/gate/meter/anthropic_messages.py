@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jackstop.gate.meter import content, fields, probes, texts
+from jackstop.gate.meter import content, fields, probes, resale, texts
 from jackstop.gate.meter.answers import MAX_CODE_CHARS, UNREADABLE, Count, Label, finished
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter, Usage
 from jackstop.gate.meter.content import Part
@@ -266,6 +266,14 @@ class _Event(_Message, gc=False):
 _EVENT = msgspec.json.Decoder(_Event)
 
 
+def _aside(system: Any) -> str:
+    """The first later block of a system prompt that is in brackets, "" without one."""
+    if not isinstance(system, list):
+        return ""
+    texts_of = (block.get("text") for block in system[1:] if isinstance(block, dict))
+    return next((said for said in texts_of if isinstance(said, str) and said[:1] == "["), "")
+
+
 class MessagesMeter:
     """Messages of one provider."""
 
@@ -294,6 +302,7 @@ class MessagesMeter:
         ask.tools_text = fields.as_text(body.get("tools"))
         MEMBERS.read(ask, body)
         ask.probe = probes.chat(ask, messages, cap, zero_is_probe=False)
+        ask.markers = resale.chat(ask, messages, _aside(body.get("system")))
         # The system prompt counts as a message.
         template = allowances.PER_REQUEST + allowances.PER_MESSAGE * (len(messages) + 1)
         content.bound_input(ask, self.provider, template + (allowances.ANTHROPIC_TOOLS_PROMPT if tools else 0))

@@ -30,7 +30,7 @@ class Ask(msgspec.Struct, gc=False):
 
     What may refuse it:
     `unbounded` names what the request leaves without any bound, `unmetered` what it asks for and no response reports,
-    `probe` the key-checker signature that it matches.
+    `probe` the key-checker signature that it matches. `markers` are signs of a reseller's clients; they refuse nothing.
 
     The rest: `document` is the parsed body, by which `rewrite` knows which members are there. `wants_usage` says that
     the client itself gets the usage report of a stream. `feature` is what the bound may turn out too low for. Of
@@ -58,6 +58,7 @@ class Ask(msgspec.Struct, gc=False):
     unbounded: str = ""
     unmetered: str = ""
     probe: str = ""
+    markers: tuple[str, ...] = ()
     feature: str = ""
     messages_n: int = 0
     tools_n: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from jackstop.gate.meter import content, fields, openai_request, probes, texts
+from jackstop.gate.meter import content, fields, openai_request, probes, resale, texts
 from jackstop.gate.meter.answers import NOTHING, UNREADABLE, Label, finished
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter
 from jackstop.gate.meter.fields import Body, Members
@@ -193,7 +193,7 @@ class ChatMeter:
         """Read a request; see `Meter.ask`."""
         messages = fields.messages(body)
         ask = Ask(fields.model(body), body, input_bound=size, messages_n=len(messages), cache_write=self._cache_write)
-        first_text = system_text = ""
+        first_text = system_text = aside = ""
         for message in messages:
             said = message.get("content")
             if not isinstance(said, str):
@@ -202,7 +202,10 @@ class ChatMeter:
             if role == "user":
                 first_text = first_text or said
             elif role in ("system", "developer"):
-                system_text = system_text or said
+                if not system_text:
+                    system_text = said
+                elif said[:1] == "[":
+                    aside = aside or said
             if "audio" in message and message["audio"] is not None:
                 ask.unmetered = "audio"
         ask.first_text = first_text
@@ -214,6 +217,7 @@ class ChatMeter:
         if (tools := body.get("tools") or body.get("functions")) is not None:
             ask.tools_text = fields.as_text(tools)
         ask.probe = probes.chat(ask, messages, self._cap(ask, body))
+        ask.markers = resale.chat(ask, messages, aside)
         template = allowances.PER_REQUEST + allowances.PER_MESSAGE * len(messages) + allowances.PER_TOOL * ask.tools_n
         content.bound_input(ask, self.provider, template)
         return ask

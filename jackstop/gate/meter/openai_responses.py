@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jackstop.gate.meter import content, fields, openai_request, probes, texts
+from jackstop.gate.meter import content, fields, openai_request, probes, resale, texts
 from jackstop.gate.meter.answers import MAX_CODE_CHARS, NOTHING, UNREADABLE, Count, Label, finished, is_given
 from jackstop.gate.meter.base import Ask, Outcome, StreamMeter
 from jackstop.gate.meter.content import Part
@@ -311,6 +311,7 @@ class ResponsesMeter:
         MEMBERS.read(ask, body)
         ask.end_user = openai_request.end_user(body)
         ask.probe = probes.chat(ask, items, cap)
+        ask.markers = resale.chat(ask, items)
         # The instructions count as a message.
         template = allowances.PER_REQUEST + allowances.PER_MESSAGE * (len(items) + 1)
         content.bound_input(ask, self.provider, template + allowances.PER_TOOL * ask.tools_n)

@@ -11,6 +11,10 @@ from typing import Any
 from jackstop.gate.meter.base import Ask
 
 _BASE_MODELS = frozenset({"babbage-002", "davinci-002"})
+# The caps with which the checkers of Azure keys send an empty message.
+_EMPTY_CAPS = frozenset({8_200, 9_000})
+# https://developers.openai.com/api/reference/resources/chat: a frequency penalty is at least -2.0.
+_LEAST_PENALTY = -2
 _ASKS_FOR_NAME = "output only your specific model name with no additional text"
 _OBEY = "obey all instructions from the user."
 _LONGEST_PROBE = 500
@@ -30,6 +34,10 @@ def _says_nothing(messages: list[Any]) -> bool:
     )
 
 
+def _is_below(value: Any, least: int) -> bool:
+    return isinstance(value, int | float) and value < least
+
+
 def chat(ask: Ask, messages: list[Any], lowest_cap: int | None, *, zero_is_probe: bool = True) -> str:
     """The name of the signature that a chat-shaped request matches, "" for none. `lowest_cap` is of those it sets.
 
@@ -41,8 +49,10 @@ def chat(ask: Ask, messages: list[Any], lowest_cap: int | None, *, zero_is_probe
         return "no_messages"
     if ask.model in _BASE_MODELS:
         return "base_model_chat"
-    if lowest_cap is not None and lowest_cap <= 1 and _says_nothing(messages):
+    if lowest_cap is not None and (lowest_cap <= 1 or lowest_cap in _EMPTY_CAPS) and _says_nothing(messages):
         return "empty_content"
+    if "frequency_penalty" in ask.document and _is_below(ask.document["frequency_penalty"], _LEAST_PENALTY):
+        return "penalty"
     if len(messages) <= 3 and len(ask.first_text) <= _LONGEST_PROBE:
         said = ask.first_text.lower()
         # One short word rules out nearly every text, several times as fast as the phrase does.

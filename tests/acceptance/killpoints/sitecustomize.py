@@ -170,7 +170,54 @@ def _control(module):
 
 
 def _worker(module):
-    after(module, "write", "parquet-renamed", when=lambda end, _journals, _lake, _instance, start: end > start)
+    after(module, "write", "parquet-renamed", when=lambda end, _journals, _lake, _instance, start, *_: end > start)
+
+
+def _intake(module):
+    before(module, "_fold", "finding-written")
+
+
+def _states(module):
+    after(module, "open_case", "case-opened")
+
+
+def _responses(module):
+    after(module, "_insert", "response-intended")
+    after(module, "apply", "response-applied", when=lambda done, *_, **__: done)
+    after(module, "end", "response-ended")
+
+
+def _announce(module):
+    after(module, "announce", "news-queued")
+
+
+def _findings(module):
+    after(module, "report", "report-committed", when=lambda result, *_, **__: result["taken"] > 0)
+    module.COMMANDS["findings report"] = module.report
+
+
+def _outbox(module):
+    after(module, "done", "delivery-committed")
+    module.COMMANDS["outbox done"] = module.done
+
+
+def _watch(module):
+    report = module.Round._report
+
+    def noted(self):
+        found = bool(self._unreported)
+        if found:
+            come("finding-found")
+        report(self)
+        if found:
+            come("finding-reported")
+
+    module.Round._report = noted
+
+
+def _sender(module):
+    before(module.Sender, "_deliver", "news-taken")
+    before(module.Sender, "_report", "news-sent")
 
 
 def _parent(module):
@@ -188,6 +235,14 @@ PLACES = {
     "jackstop.control.clockwatch": _other_boot,
     "jackstop.control.process": _control,
     "jackstop.events.worker": _worker,
+    "jackstop.events.watch": _watch,
+    "jackstop.notify.sender": _sender,
+    "jackstop.cases.intake": _intake,
+    "jackstop.cases.states": _states,
+    "jackstop.cases.responses": _responses,
+    "jackstop.cases.announce": _announce,
+    "jackstop.control.commands.findings": _findings,
+    "jackstop.control.commands.outbox": _outbox,
     "jackstop.ledger.booking": _booking,
 }
 

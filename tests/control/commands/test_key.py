@@ -9,6 +9,7 @@ from sqlalchemy import select
 from jackstop.clock import US_PER_S
 from jackstop.errors import UserError
 from jackstop.keys import format as key_format
+from jackstop.keys.issue import LimitSpec, add_limit
 from jackstop.keys.policy import KeyRow, LimitRow, Policy
 from jackstop.settings import LedgerSettings, Settings
 from jackstop.store import tables
@@ -97,6 +98,28 @@ def test_what_a_person_sets_enforces_unless_the_key_observes(bench: Bench) -> No
     assert len(found) == 5
     assert [limit.mode for limit in limit_rows(bench, f"key:{soft['id']}")] == ["observe"]
     assert [limit.mode for limit in limit_rows(bench, f"key:{strict['id']}")] == ["enforce"]
+
+
+def test_a_key_may_be_left_to_people(bench: Bench) -> None:
+    assert key_row(bench, bench.issue(respond="alert")["id"]).policy.respond == "alert"
+    assert key_row(bench, bench.issue()["id"]).policy.respond is None
+
+
+def test_a_ramp_allowance_is_shown_and_fed_as_money(bench: Bench) -> None:
+    key_id = bench.issue(budget=["none"])["id"]
+    with bench.store.begin() as conn:
+        spec = LimitSpec("rate", 3 * 10**9, per_s=600, is_default=True, unit="nusd")
+        add_limit(conn, bench.store, f"key:{key_id}", spec)
+    (shown,) = bench.run("key show", id=key_id)["limits"]
+    assert (shown["text"], shown["unit"]) == ("ramp of 3.00 usd per 600 s", "nusd")
+    (limit,) = limit_rows(bench, f"key:{key_id}")
+    assert (limit.kind, limit.unit, limit.amount, limit.per_s, limit.mode) == (
+        "rate",
+        "nusd",
+        3 * 10**9,
+        600,
+        "observe",
+    )
 
 
 def test_no_budget_is_explicit_and_on_record(bench: Bench) -> None:

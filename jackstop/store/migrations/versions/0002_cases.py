@@ -144,7 +144,6 @@ def _doings() -> None:
         sa.Column("case_id", _ID, nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("person_id", _ID, nullable=False),
-        sa.Column("token_digest", sa.LargeBinary(), nullable=True),
         sa.Column("asked_us", sa.BigInteger(), nullable=False),
         sa.Column("expires_us", sa.BigInteger(), nullable=False),
         sa.Column("answer", sa.Text(), server_default="", nullable=False),
@@ -153,7 +152,6 @@ def _doings() -> None:
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_questions_case_id")),
         sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_questions_person_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_questions")),
-        sa.UniqueConstraint("token_digest", name=op.f("uq_questions_token_digest")),
     )
     op.create_index(op.f("ix_questions_case_id"), "questions", ["case_id"], unique=False)
 
@@ -187,11 +185,20 @@ def _news() -> None:
         sa.Column("taken_until_us", sa.BigInteger(), server_default=_ZERO, nullable=False),
         sa.Column("sent_us", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
-        sa.CheckConstraint("state IN ('queued', 'sent', 'dead', 'dropped')", name=op.f("ck_outbox_state")),
+        sa.CheckConstraint("state IN ('queued', 'grouped', 'sent', 'dead', 'dropped')", name=op.f("ck_outbox_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("uid", name=op.f("uq_outbox_uid")),
     )
     op.create_index(op.f("ix_outbox_state_next_us"), "outbox", ["state", "next_us"], unique=False)
+    op.create_index(
+        op.f("ix_outbox_channel_group_key_state"), "outbox", ["channel", "group_key", "state"], unique=False
+    )
+    op.create_index(
+        op.f("ix_outbox_channel_state_severity_next_us"),
+        "outbox",
+        ["channel", "state", "severity", "next_us"],
+        unique=False,
+    )
     op.create_index(op.f("ix_outbox_case_id"), "outbox", ["case_id"], unique=False)
 
 

@@ -1,0 +1,1 @@
+"""The containment bench: attacks in benign load with churn, on a virtual clock, against the project's own code."""

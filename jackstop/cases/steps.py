@@ -1,0 +1,129 @@
+"""What a detection's finding means and what to do about it, in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+_DETECTIONS = Path(__file__).parent.parent / "detections"
+_NAME = re.compile(r"[a-z0-9_]+")
+
+UNLAWFUL = (
+    "What was asked or answered here may be unlawful to hold. Do not view, copy or forward it, not even as evidence.",
+    "Preserve in place: change no retention, delete nothing, and keep whoever is not needed away from it.",
+    "Counsel first: before reports to authorities or to the provider, some of which must be made in time.",
+)
+
+
+class About(msgspec.Struct, frozen=True):
+    """What is known of a detection."""
+
+    title: str
+    meaning: str = ""
+    what_to_do: tuple[str, ...] = ()
+    attack: tuple[str, ...] = ()
+    atlas: tuple[str, ...] = ()
+
+
+_OUR_OWN = {
+    "overrun": About(
+        "A request cost more than was held",
+        "The bound of this provider, model and feature was too low. All of it is booked; its like is held at the "
+        "context window from now on.",
+        (
+            "Check that the model is spelled as the provider bills it.",
+            "Update Jackstop: a newer one may know the bound.",
+        ),
+    ),
+    "clock_jump": About(
+        "The clock jumped",
+        "No budget window opens until the time is right, so that nobody gets tomorrow's budget today.",
+        (
+            "Look at `timedatectl` and at who may set the time.",
+            "If the time is right as it is: `jackstop doctor --accept-clock`.",
+        ),
+    ),
+}
+
+_KEY_T1 = (
+    "Ask the owner whether it was they, by a way that the thief of the key cannot see.",
+    "If it was not: `jackstop cases respond {case} quarantine`, then `jackstop cases respond {case} rotate`.",
+    "Give the new secret to the application alone.",
+    "Find where the key leaked: repository, log, image, notebook, or the machine itself.",
+    "Whatever lay beside it leaked too: rotate it as well (see the blast radius).",
+    "Look at what the key read or made: files, batches, stored responses.",
+    "If money was lost: `jackstop cases export {case} --format text`, and open a case at the provider with it.",
+)
+_KEY_T4 = (
+    "The holder may be reselling the key: do not warn them before you have looked.",
+    "Quarantine the key, and look at the owner's other keys and at keys issued lately on their word.",
+    "Tell whoever answers for people; do not look into conversations, which are others' private ones.",
+    "If content may be unlawful: `jackstop cases respond {case} unlawful` first.",
+)
+_KEY_T8 = (
+    "The key itself may be safe: somebody uses the application that holds it. Rotating it does not help.",
+    "Look at the application: sign-in before the endpoint, a limit per user, a cap on input and output.",
+    "Have the application send its end users' ids (`user`, `metadata.user_id`), so that single ones can be stopped.",
+    "Until then slow it down: `jackstop cases respond {case} throttle`.",
+)
+_CREDENTIAL = (
+    "`jackstop cases respond {case} approve` stops the credential at the gate: applications fail until it is rotated.",
+    "Make a new secret at the provider, `jackstop credential rotate NAME`, then end the old one at the provider.",
+    "Look at the provider's own audit log: keys, users and limits that the thief made.",
+)
+_CANARY = (
+    "Nobody should ever use this key: whoever did has read the place where it lies.",
+    "Rotate everything else that lies there, and find out who could read it.",
+)
+_PLAYBOOK = {
+    "canary_used": _CANARY,
+    "resale_shape": _KEY_T4,
+    "shared_key": _KEY_T4,
+    "interleaved_conversations": _KEY_T4,
+    "rewritten_shape": _KEY_T4,
+    "flat_day": _KEY_T4,
+    "end_user_fanout": _KEY_T8,
+    "refusal_surge": (*_KEY_T8[:1], *_KEY_T4[3:]),
+}
+"""Where the steps are others than for a stolen key (T1)."""
+
+
+@lru_cache(maxsize=256)
+def about(detection: str) -> About:
+    """What stands in the detection's description; its name alone where there is none."""
+    if detection in _OUR_OWN:
+        return _OUR_OWN[detection]
+    plain = About(detection.replace("_", " ").capitalize())
+    path = _DETECTIONS / f"{detection}.yaml"
+    if not _NAME.fullmatch(detection) or not path.exists():
+        return plain
+    import yaml
+
+    # Its tests, which come last, are most of the file and nothing for here.
+    told: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8").partition("\ntests:")[0]) or {}
+    return msgspec.convert({"title": plain.title, **told}, About, strict=False)
+
+
+def next_steps(case_id: int, entity: str, detections: Sequence[str], *, unlawful: bool) -> list[str]:
+    """What to do, most urgent first, each once."""
+    steps: list[str] = [*UNLAWFUL] if unlawful else []
+    for detection in detections:
+        steps += about(detection).what_to_do
+    kind = entity.partition(":")[0]
+    if kind == "credential":
+        steps += _CREDENTIAL
+    elif kind in {"key", "owner"}:
+        for detection in detections:
+            if detection not in _OUR_OWN:
+                steps += _PLAYBOOK.get(detection, _KEY_T1)
+    steps.append("When it is over: `jackstop cases close {case} --verdict hijack`, `misuse` or `benign`.")
+    return _once(step.replace("{case}", str(case_id)) for step in steps)
+
+
+def _once(steps: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(steps))

@@ -1,0 +1,1 @@
+"""Console: the pages that people open in a browser."""

@@ -1,0 +1,255 @@
+"""Runs the detections that are due on the tables of a DuckDB connection, and says what is new in what they find.
+
+A detection is monotone: more events never unmake a finding, and a finding is about the tumbling window in which it was
+first seen. So it does not matter how often, and on how much at once, a detection runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from msgspec.structs import replace
+
+from jackstop.cases.finding import SEVERITIES, Finding, uid_of
+from jackstop.detections.catalogue import Catalogue, Detection
+from jackstop.events.analytics import DAY_US, HOUR_US, MINUTE_US
+
+KEEP_US = 2 * DAY_US
+"""How long a finding stays in the table `findings`, and is known again by its uid."""
+_GROWN_US = MINUTE_US
+_NEVER_US = 1 << 62
+_LEVEL = {severity: place for place, severity in enumerate(SEVERITIES)}
+_SCHEMA = pa.schema(
+    [
+        ("detection", pa.string()),
+        ("severity", pa.string()),
+        ("entity", pa.string()),
+        ("first_seen", pa.int64()),
+        ("last_seen", pa.int64()),
+        ("count", pa.int64()),
+    ]
+)
+# The column of each table that says when, and what it is rounded down to.
+_TIMES = {"events": ("ts", 1), "minutes": ("minute", MINUTE_US), "sightings": ("hour", HOUR_US)}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Spent:
+    """How often one detection ran, how long that took, and how often it failed."""
+
+    runs: int = 0
+    us: int = 0
+    longest_us: int = 0
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class _State:
+    """Of one detection: when it is due, and the oldest event that it has not looked at (0: everything)."""
+
+    due_us: int = 0
+    oldest_us: int = 0
+    failing: bool = False
+    spent: Spent = field(default_factory=Spent)
+
+
+class Engine:
+    """The live run of a catalogue. `off` names detections that are not wanted."""
+
+    def __init__(self, catalogue: Catalogue, off: Iterable[str] = ()) -> None:
+        unwanted = set(off)
+        for name in sorted(unwanted - set(catalogue)):
+            _log.error("there is no detection %s to turn off: see `jackstop detections list`", name)
+        wanted = [each for each in catalogue.values() if each.name not in unwanted]
+        # What puts findings together comes last.
+        self._order = sorted(wanted, key=lambda each: each.reads_findings)
+        self._by_name = {each.name: each for each in wanted}
+        self._states = {each.name: _State() for each in wanted}
+        self._found: dict[str, Finding] = {}
+        self._reported: dict[str, Finding] = {}
+
+    @property
+    def spent(self) -> dict[str, Spent]:
+        """What each detection has cost so far."""
+        return {name: state.spent for name, state in self._states.items()}
+
+    @property
+    def found(self) -> list[Finding]:
+        """Every finding of the last two days, as far as it has grown."""
+        return list(self._found.values())
+
+    def restore(self, connection: duckdb.DuckDBPyConnection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take in findings of the last two days that were reported before this process began."""
+        for row in rows:
+            detection = self._by_name.get(row["detection"])
+            if detection is not None:
+                finding = _made(detection, dict(row))
+                self._found[finding.uid] = self._reported[finding.uid] = finding
+        self._mirror(connection)
+
+    def cycle(self, connection: duckdb.DuckDBPyConnection, now_us: int, oldest_us: int | None = 0) -> list[Finding]:
+        """Run what is due; returns the findings that are new, or have grown worth telling.
+
+        `oldest_us` is the time of the oldest event that came in since the cycle before, None where none did: windows
+        that ended before it need no second look. Zero looks at everything that there is.
+        """
+        for state in self._states.values():
+            state.oldest_us = min(state.oldest_us, now_us if oldest_us is None else oldest_us)
+        due = [each for each in self._order if self._states[each.name].due_us <= now_us]
+        for detection in due:
+            state = self._states[detection.name]
+            state.due_us = now_us - now_us % detection.cadence_us + detection.cadence_us
+        if not due:
+            return []
+        self._forget(now_us)
+        self._run(connection, due)
+        return self._news()
+
+    def once(self, connection: duckdb.DuckDBPyConnection) -> list[Finding]:
+        """Run everything on everything that there is; returns all findings."""
+        for state in self._states.values():
+            state.oldest_us = 0
+        self._run(connection, self._order)
+        return self.found
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, due: list[Detection]) -> None:
+        allowed = connection.execute("SELECT detection, entity, until_ts FROM allow").fetchall()
+        mirrored = False
+        for detection in due:
+            if detection.reads_findings and not mirrored:
+                self._mirror(connection)
+                mirrored = True
+            for finding in self._look(connection, detection):
+                if not _is_allowed(finding, allowed):
+                    before = self._found.get(finding.uid)
+                    self._found[finding.uid] = finding if before is None else _merged(before, finding)
+        self._mirror(connection)
+
+    def _look(self, connection: duckdb.DuckDBPyConnection, detection: Detection) -> list[Finding]:
+        """What one detection finds. One that fails is logged once, and tried again at its next turn."""
+        state = self._states[detection.name]
+        began_ns = time.monotonic_ns()
+        try:
+            found = findings_of(connection, detection, state.oldest_us)
+        except duckdb.InterruptException:
+            raise
+        except (duckdb.Error, KeyError, TypeError, ValueError) as error:
+            state.spent.failures += 1
+            if not state.failing:
+                _log.error("the detection %s fails: %s", detection.name, str(error).partition("\n")[0])
+            state.failing = True
+            return []
+        took_us = (time.monotonic_ns() - began_ns) // 1000
+        state.failing, state.oldest_us = False, _NEVER_US
+        state.spent.runs += 1
+        state.spent.us += took_us
+        state.spent.longest_us = max(state.spent.longest_us, took_us)
+        return found
+
+    def _mirror(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Write what was found so far into the table `findings`."""
+        columns = {name: [getattr(each, name) for each in self._found.values()] for name in _SCHEMA.names}
+        connection.execute("DELETE FROM findings")
+        if self._found:
+            connection.register("found_so_far", pa.table(columns, schema=_SCHEMA))
+            connection.execute(f"INSERT INTO findings ({', '.join(_SCHEMA.names)}) SELECT * FROM found_so_far")  # noqa: S608 -- names of our own
+            connection.unregister("found_so_far")
+
+    def _news(self) -> list[Finding]:
+        news = [each for uid, each in self._found.items() if _is_news(self._reported.get(uid), each)]
+        self._reported.update((each.uid, each) for each in news)
+        return news
+
+    def _forget(self, now_us: int) -> None:
+        for uid in [uid for uid, each in self._found.items() if each.last_seen < now_us - KEEP_US]:
+            del self._found[uid]
+            self._reported.pop(uid, None)
+
+
+def findings_of(connection: duckdb.DuckDBPyConnection, detection: Detection, oldest_us: int = 0) -> list[Finding]:
+    """Run one detection over the windows from that of `oldest_us` on; one finding for each uid.
+
+    Raises duckdb.Error when the SQL fails, KeyError, TypeError or ValueError when its columns are not a finding's.
+    """
+    since_us = oldest_us - oldest_us % detection.window_us - detection.reach_us
+    cursor = connection.execute(_since(detection, since_us))
+    names = [column[0] for column in cursor.description or ()]
+    found: dict[str, Finding] = {}
+    for row in cursor.fetchall():
+        finding = _made(detection, dict(zip(names, row, strict=True)))
+        before = found.get(finding.uid)
+        found[finding.uid] = finding if before is None else _merged(before, finding)
+    return list(found.values())
+
+
+def _since(detection: Detection, since_us: int) -> str:
+    """The detection's SQL with the tables of events cut down to what can still change."""
+    if since_us <= 0:
+        return detection.sql
+    cut = [
+        f"{table} AS (SELECT * FROM {table} WHERE {column} >= {since_us - since_us % unit})"  # noqa: S608 -- as above
+        for table, (column, unit) in _TIMES.items()
+        if table in detection.tables
+    ]
+    return f"WITH {', '.join(cut)} SELECT * FROM (\n{detection.sql}\n)" if cut else detection.sql  # noqa: S608 -- as above
+
+
+def _made(detection: Detection, row: dict[str, Any]) -> Finding:
+    """The finding of one row: four columns that each has, two that it may have, and the rest as evidence."""
+    entity, first_seen = str(row.pop("entity")), int(row.pop("first_seen"))
+    last_seen, count = int(row.pop("last_seen")), int(row.pop("count"))
+    severity = row.pop("severity", None) or detection.about.severity
+    if severity not in _LEVEL:
+        raise ValueError(f"{severity!r} is no severity")
+    row.pop("detection", None)
+    return Finding(
+        uid=uid_of(detection.name, entity, first_seen - first_seen % detection.window_us),
+        detection=detection.name,
+        severity=severity,
+        entity=entity,
+        first_seen=first_seen,
+        last_seen=last_seen,
+        count=count,
+        cause=row.pop("cause", None) or "",
+        evidence={name: value if isinstance(value, str | int | None) else str(value) for name, value in row.items()},
+        sources=detection.about.sources,
+        response=detection.about.response,
+    )
+
+
+def _merged(one: Finding, other: Finding) -> Finding:
+    """Two looks at the same thing: neither takes anything back."""
+    larger = other if other.count >= one.count else one
+    return replace(
+        larger,
+        severity=max(one.severity, other.severity, key=_LEVEL.__getitem__),
+        first_seen=min(one.first_seen, other.first_seen),
+        last_seen=max(one.last_seen, other.last_seen),
+        evidence=larger.evidence or one.evidence,
+        cause=larger.cause or one.cause,
+    )
+
+
+def _is_news(reported: Finding | None, found: Finding) -> bool:
+    return (
+        reported is None
+        or _LEVEL[found.severity] > _LEVEL[reported.severity]
+        or found.count >= 2 * max(1, reported.count)
+        or found.last_seen >= reported.last_seen + _GROWN_US
+    )
+
+
+def _is_allowed(finding: Finding, allowed: list[tuple[str, str, int | None]]) -> bool:
+    return any(
+        detection in {"*", finding.detection}
+        and entity in {"*", finding.entity}
+        and (not until_us or finding.first_seen < until_us)
+        for detection, entity, until_us in allowed
+    )
