@@ -12,7 +12,7 @@ from jackstop.settings import Settings
 EXPLAINED = {
     "mode": "observe: default and learned rules admit and record would_refuse; enforce: they refuse",
     "console": "where the console and the metrics listen",
-    "console_url": "the address in people's browsers, for links in messages; empty: http://localhost and console's port",
+    "console_url": "the console's address in people's browsers, for links in messages",
     "workers": "gate processes; one per core",
     "log_level": "debug, info, warning or error",
     "gate.listen": "where applications call; beyond loopback the gate wants TLS or behind_tls",
