@@ -16,17 +16,20 @@ from sqlalchemy import Row, insert, select, update
 
 from jackstop.cases import responses, states
 from jackstop.cases.announce import announce, ask_owner
+from jackstop.cases.steps import about
 from jackstop.cases.turn import Turn, read, write
 from jackstop.errors import UserError
 from jackstop.secret import Secret
 from jackstop.store import audit
 from jackstop.store.audit import Tag
-from jackstop.store.tables import keys, people, questions
+from jackstop.store.tables import findings, keys, people, questions
 
 PLACE = "{token}"
 """What stands for the token until the message leaves."""
 _MARK = b"was this you "
 _DIGITS = 18
+_TELLING = {"network": "From", "country": "Country", "client": "Client", "model": "Model"}
+_MOST_VALUES = 5
 ASKED_FOR_US = 86_400_000_000
 """How long the link is good."""
 DOUBLED_FOR_US = 86_400_000_000
@@ -88,10 +91,24 @@ def shown(turn: Turn, token: str, key: Secret) -> dict[str, Any]:
         "key_name": asked.name,
         "first_seen_us": case.first_seen_us,
         "last_seen_us": case.last_seen_us,
-        "facts": [["Severity", case.severity]],
+        "facts": _facts(turn, case.id, question.key_id),
         "state": key_state(turn, question.key_id),
         "expires_us": question.expires_us,
     }
+
+
+def _facts(turn: Turn, case_id: int, key_id: str) -> list[list[str]]:
+    """What was found of the key, in words, and what an owner can tell it by."""
+    mine = (findings.c.case_id == case_id, findings.c.entity == f"key:{key_id}")
+    rows = turn.conn.execute(select(findings).where(*mine).order_by(findings.c.id)).all()
+    found = list(dict.fromkeys(about(row.detection).title for row in rows))
+    seen = {
+        label: sorted({str(row.evidence[name]) for row in rows if row.evidence.get(name) not in {None, ""}})
+        for name, label in _TELLING.items()
+    }
+    return [["Found", title] for title in found] + [
+        [label, ", ".join(values[:_MOST_VALUES])] for label, values in seen.items() if values
+    ]
 
 
 def answer(turn: Turn, token: str, given: str, key: Secret) -> dict[str, Any]:
