@@ -153,6 +153,8 @@ def _what_braked(by_shape):
         for course in found:
             counts[f"{course.braked_by} {course.action}".strip() or "nothing"] += 1
         most = ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+        noticed = sum(course.noticed_before for course in found)
+        most += f"; the probe the day before alerted {noticed}" if noticed else ""
         after = figures.spread([course.after_brake_nusd / 10**9 for course in found])
         default = figures.spread([_with_default_budget(course) / 10**9 for course in found])
         rows.append(

@@ -46,6 +46,7 @@ class Course:
     first_us: int | None = None
     alert_us: int | None = None
     page_us: int | None = None
+    noticed_before: bool = False
     brake_us: int | None = None
     braked_by: str = ""
     action: str = ""
@@ -54,8 +55,6 @@ class Course:
     spent_nusd: int = 0
     requests_before: int = 0
     nusd_before: int = 0
-    default_budget_us: int | None = None
-    default_budget_nusd: int = 0
     refused: Counter = field(default_factory=Counter)
     detections: dict = field(default_factory=dict)
     largest_hold: int = 0
@@ -75,7 +74,6 @@ class Stolen:
         self.course = Course(attack.shape, attack.seed, learned, known, allowance_nusd=allowance)
         self.course.phases_us = tuple(attack.phases)
         self.gate = Gatekeeper(told["main_budget_usd"] * 10**9, allowance)
-        self._default_budget = told["budgets_usd"][0] * 10**9
         self._gives_up, self._after = told["gives_up_after"], int(told["after_brake_h"] * HOUR)
         self._latency = int(parameters()["control"]["latency_s"] * US)
         self.begins = attack.phases[0] - int(told["lead_in_h"] * HOUR)
@@ -88,7 +86,7 @@ class Stolen:
         self._running = []  # (ends, number, event, of the thief)
         self._effects = []  # (when, action, detection)
         self._number = self._refused_in_row = 0
-        self.done = False
+        self.done = self._at_last = False
         self._now = 0
 
     # -- time goes on ----------------------------------------------------------------------------------------------
@@ -121,10 +119,20 @@ class Stolen:
         while self._running and self._running[0][0] <= now_us:
             events.append(self._ended(*heapq.heappop(self._running)))
         over = self.ends + _TAIL_US
-        if self.course.brake_us is not None:
+        if self.course.brake_us is not None and self.course.brake_us >= self.attack.phases[-1]:
             over = min(over, self.course.brake_us + self._after)
         self.done = self.done or now_us >= over or (self.gate.state != "live" and not self._running)
+        if self.done:
+            self._reckon()
         return events
+
+    def _reckon(self):
+        """What nothing stopped, and the replay did not follow to its end, goes on as it was until its budget ends."""
+        course, told = self.course, parameters()["run"]
+        if course.brake_us is None and course.forwarded >= told["most_calls"]:
+            budget = told["main_budget_usd"] * 10**9
+            course.spent_nusd = max(course.spent_nusd, self.attack.spend_within(_HORIZON_US / HOUR, budget))
+            course.forwarded = max(course.forwarded, course.spent_nusd // max(1, self.attack.mean_nusd))
 
     def _own_until(self, ts_us):
         while self._next_own is not None and self._next_own.ts <= ts_us:
@@ -136,6 +144,8 @@ class Stolen:
     def _try(self, attempt):
         course = self.course
         self._take_effect(attempt.ts)
+        if attempt.ts >= self.attack.phases[-1] and not self._at_last:
+            self._begin_last()
         if self._refused_in_row >= self._gives_up:
             return
         self._number += 1
@@ -149,7 +159,17 @@ class Stolen:
             event.markers = "probe:token_limit"
             return
         event.latency_us = attempt.takes_us
+        self._apart(event)
         self._pass(event, attempt.takes_us, thief=True)
+
+    def _begin_last(self):
+        """What was found of a probe the day before stands by itself: its throttle is long over."""
+        course, self._at_last = self.course, True
+        if len(self.attack.phases) > 1 and self.gate.state == "live":
+            course.noticed_before = course.alert_us is not None
+            course.alert_us = course.page_us = course.brake_us = None
+            course.alerted_by = course.braked_by = course.action = ""
+            self._refused_in_row = 0
 
     def _pass(self, event, takes_us, *, thief):
         """Let the gate judge a call."""
@@ -184,13 +204,14 @@ class Stolen:
         course.largest_hold = max(course.largest_hold, event.hold_nusd or 0)
         if course.brake_us is not None:
             course.after_brake_nusd += event.cost_nusd or 0
-        elif course.default_budget_us is None and self._thief_dollars() > self._default_budget:
-            course.default_budget_us = event.ts
 
-    def _thief_dollars(self):
+    def _thief_dollars(self, now_us):
         """Settled, and held for what is under way."""
-        under_way = sum((event.hold_nusd or 0) - (event.cost_nusd or 0) for *_, event, thief in self._running if thief)
-        return self.course.spent_nusd + under_way
+        return self.course.spent_nusd + sum(
+            (event.hold_nusd or 0) - (event.cost_nusd or 0)
+            for ends, _, event, thief in self._running
+            if thief and ends > now_us
+        )
 
     def _refuse(self, event, reason, outcome, status):
         event.decision, event.reason, event.outcome, event.status = "refused", reason, outcome, status
@@ -207,9 +228,15 @@ class Stolen:
             team=self.key.team,
             event_id=f"{self.key.id}-{self._number}",
         )
+        self._apart(mine)
         if not self.course.known:
             mine.asn, mine.as_org, mine.country, mine.network_kind = None, "", "", ""
         return mine
+
+    def _apart(self, event):
+        """The same seed runs several times beside itself: nobody is to see one prompt under several keys."""
+        event.request_fp = f"{self.key.id}|{event.request_fp}"
+        event.conversation_fp = event.conversation_fp and f"{self.key.id}|{event.conversation_fp}"
 
     def _ended(self, _ends, _number, event, _thief):
         return event
@@ -248,7 +275,7 @@ class Stolen:
             return
         course.brake_us, course.action, course.braked_by = at_us, action, by
         course.requests_before = course.forwarded
-        course.nusd_before = self._thief_dollars()
+        course.nusd_before = self._thief_dollars(at_us)
 
 
 def _lists_models(event):
