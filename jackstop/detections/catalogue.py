@@ -37,7 +37,8 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands in NAME.yaml. `window`, `cadence` and `reach` are spans of time such as `5m`.
 
-    A finding is about the window in which it was first seen; `reach` is how much further back the SQL looks.
+    A finding is about the window in which it was first seen. `step` is what the SQL counts by where that is less, and
+    `reach` how much further back it looks.
     `response` stands in for what the severity asks for. `needs` are columns that only address data fill.
     """
 
@@ -54,6 +55,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     what_to_do: tuple[str, ...]
     references: tuple[str, ...]
     tests: tuple[Example, ...]
+    step: str = ""
     reach: str = "0s"
     response: Response = ""
     needs: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Detection(msgspec.Struct, frozen=True):
     sql: str
     window_us: int
     cadence_us: int
+    step_us: int
     reach_us: int
     tables: frozenset[str]
 
@@ -105,6 +108,7 @@ def _read(path: Path) -> Detection:
         sql=sql,
         window_us=spans["window"],
         cadence_us=spans["cadence"],
+        step_us=_span(path, "step", about.step) if about.step else spans["window"],
         reach_us=spans["reach"],
         tables=frozenset(_READ.findall(_COMMENT.sub("", sql).lower())),
     )

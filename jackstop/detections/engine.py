@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,9 @@ _SCHEMA = pa.schema(
 )
 # The column of each table that says when, and what it is rounded down to.
 _TIMES = {"events": ("ts", 1), "minutes": ("minute", MINUTE_US), "sightings": ("hour", HOUR_US)}
+_APART_US = 5_000_000
+_REWRITE_ROWS = 20_000
+"""After so many changes the table `findings` is written anew, since what was changed leaves a gap in it."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,8 +56,12 @@ class Spent:
 
 @dataclass(slots=True)
 class _State:
-    """Of one detection: when it is due, and the oldest event that it has not looked at (0: everything)."""
+    """Of one detection: when it is due, and the oldest event that it has not looked at (0: everything).
 
+    `late_us` is how long after a multiple of its cadence: those of one cadence do not all come at once.
+    """
+
+    late_us: int
     due_us: int = 0
     oldest_us: int = 0
     failing: bool = False
@@ -71,9 +79,15 @@ class Engine:
         # What puts findings together comes last.
         self._order = sorted(wanted, key=lambda each: each.reads_findings)
         self._by_name = {each.name: each for each in wanted}
-        self._states = {each.name: _State() for each in wanted}
+        self._states = {each.name: _State(late_us) for each, late_us in _apart(wanted)}
         self._found: dict[str, Finding] = {}
         self._reported: dict[str, Finding] = {}
+        # What the table `findings` has, the uids that it does not have as they are, and how often it was changed.
+        self._mirrored: dict[str, Finding] = {}
+        self._stale: set[str] = set()
+        self._changes = 0
+        # The uids that may be news.
+        self._touched: dict[str, None] = {}
 
     @property
     def spent(self) -> dict[str, Spent]:
@@ -92,6 +106,9 @@ class Engine:
             if detection is not None:
                 finding = _made(detection, dict(row))
                 self._found[finding.uid] = self._reported[finding.uid] = finding
+                self._stale.add(finding.uid)
+        connection.execute("TRUNCATE findings")
+        self._mirrored = {}
         self._mirror(connection)
 
     def cycle(self, connection: duckdb.DuckDBPyConnection, now_us: int, oldest_us: int | None = 0) -> list[Finding]:
@@ -105,7 +122,7 @@ class Engine:
         due = [each for each in self._order if self._states[each.name].due_us <= now_us]
         for detection in due:
             state = self._states[detection.name]
-            state.due_us = now_us - now_us % detection.cadence_us + detection.cadence_us
+            state.due_us = _next_us(now_us - state.late_us, detection.cadence_us) + state.late_us
         if not due:
             return []
         self._forget(now_us)
@@ -121,16 +138,21 @@ class Engine:
 
     def _run(self, connection: duckdb.DuckDBPyConnection, due: list[Detection]) -> None:
         allowed = connection.execute("SELECT detection, entity, until_ts FROM allow").fetchall()
-        mirrored = False
         for detection in due:
-            if detection.reads_findings and not mirrored:
+            if detection.reads_findings:
                 self._mirror(connection)
-                mirrored = True
             for finding in self._look(connection, detection):
                 if not _is_allowed(finding, allowed):
-                    before = self._found.get(finding.uid)
-                    self._found[finding.uid] = finding if before is None else _merged(before, finding)
+                    self._take(finding)
         self._mirror(connection)
+
+    def _take(self, finding: Finding) -> None:
+        before = self._found.get(finding.uid)
+        after = finding if before is None else _merged(before, finding)
+        if after != before:
+            self._found[finding.uid] = after
+            self._stale.add(finding.uid)
+            self._touched[finding.uid] = None
 
     def _look(self, connection: duckdb.DuckDBPyConnection, detection: Detection) -> list[Finding]:
         """What one detection finds. One that fails is logged once, and tried again at its next turn."""
@@ -154,23 +176,65 @@ class Engine:
         return found
 
     def _mirror(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Write what was found so far into the table `findings`."""
-        columns = {name: [getattr(each, name) for each in self._found.values()] for name in _SCHEMA.names}
-        connection.execute("DELETE FROM findings")
-        if self._found:
-            connection.register("found_so_far", pa.table(columns, schema=_SCHEMA))
-            connection.execute(f"INSERT INTO findings ({', '.join(_SCHEMA.names)}) SELECT * FROM found_so_far")  # noqa: S608 -- names of our own
-            connection.unregister("found_so_far")
+        """Bring the table `findings` to what was found so far."""
+        if not self._stale:
+            return
+        self._changes += len(self._stale)
+        if self._changes > _REWRITE_ROWS:
+            connection.execute("TRUNCATE findings")
+            self._changes, self._mirrored = 0, {}
+            self._stale = set(self._found)
+        gone = [self._mirrored.pop(uid) for uid in self._stale if uid in self._mirrored]
+        here = {uid: self._found[uid] for uid in self._stale if uid in self._found}
+        if gone:
+            with _shown(connection, gone) as table:
+                same = " AND ".join(
+                    f"findings.{name} = {table}.{name}" for name in ("detection", "entity", "first_seen")
+                )
+                connection.execute(f"DELETE FROM findings USING {table} WHERE {same}")  # noqa: S608 -- names of our own
+        if here:
+            with _shown(connection, here.values()) as table:
+                connection.execute(f"INSERT INTO findings ({', '.join(_SCHEMA.names)}) SELECT * FROM {table}")  # noqa: S608 -- as above
+        self._mirrored.update(here)
+        self._stale = set()
 
     def _news(self) -> list[Finding]:
-        news = [each for uid, each in self._found.items() if _is_news(self._reported.get(uid), each)]
+        touched = [self._found[uid] for uid in self._touched if uid in self._found]
+        news = [each for each in touched if _is_news(self._reported.get(each.uid), each)]
         self._reported.update((each.uid, each) for each in news)
+        self._touched = {}
         return news
 
     def _forget(self, now_us: int) -> None:
         for uid in [uid for uid, each in self._found.items() if each.last_seen < now_us - KEEP_US]:
             del self._found[uid]
             self._reported.pop(uid, None)
+            self._stale.add(uid)
+
+
+def _apart(wanted: list[Detection]) -> Iterator[tuple[Detection, int]]:
+    """How late each detection is, so that those of one cadence come one after the other."""
+    for cadence_us in {each.cadence_us for each in wanted}:
+        alike = [each for each in wanted if each.cadence_us == cadence_us]
+        for place, each in enumerate(alike):
+            late_us = place * cadence_us // len(alike)
+            yield each, late_us - late_us % _APART_US
+
+
+def _next_us(now_us: int, cadence_us: int) -> int:
+    return now_us - now_us % cadence_us + cadence_us
+
+
+@contextmanager
+def _shown(connection: duckdb.DuckDBPyConnection, findings: Iterable[Finding]) -> Iterator[str]:
+    """The name under which the connection sees some findings meanwhile."""
+    rows = list(findings)
+    columns = {name: [getattr(each, name) for each in rows] for name in _SCHEMA.names}
+    connection.register("shown", pa.table(columns, schema=_SCHEMA))
+    try:
+        yield "shown"
+    finally:
+        connection.unregister("shown")
 
 
 def findings_of(connection: duckdb.DuckDBPyConnection, detection: Detection, oldest_us: int = 0) -> list[Finding]:
@@ -178,7 +242,7 @@ def findings_of(connection: duckdb.DuckDBPyConnection, detection: Detection, old
 
     Raises duckdb.Error when the SQL fails, KeyError, TypeError or ValueError when its columns are not a finding's.
     """
-    since_us = oldest_us - oldest_us % detection.window_us - detection.reach_us
+    since_us = oldest_us - oldest_us % detection.step_us - detection.reach_us
     cursor = connection.execute(_since(detection, since_us))
     names = [column[0] for column in cursor.description or ()]
     found: dict[str, Finding] = {}
@@ -194,7 +258,7 @@ def _since(detection: Detection, since_us: int) -> str:
     if since_us <= 0:
         return detection.sql
     cut = [
-        f"{table} AS (SELECT * FROM {table} WHERE {column} >= {since_us - since_us % unit})"  # noqa: S608 -- as above
+        f"{table} AS NOT MATERIALIZED (SELECT * FROM {table} WHERE {column} >= {since_us - since_us % unit})"  # noqa: S608 -- as above
         for table, (column, unit) in _TIMES.items()
         if table in detection.tables
     ]

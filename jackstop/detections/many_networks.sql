@@ -25,13 +25,12 @@ novel AS (
     AND of_asn.trait = 'asn' AND of_asn.value = dated.asn
   WHERE of_net.value IS NULL AND of_asn.value IS NULL
   GROUP BY dated.start, dated.day, dated.key_id, dated.http_fp
-  HAVING COUNT(*) >= 8
+  HAVING COUNT(*) >= 5
 )
 SELECT 'key:' || novel.key_id AS entity, novel.first_seen, novel.last_seen, novel.requests AS count,
-  CASE WHEN usual.entity IS NULL AND (novel.countries >= 5 OR novel.probes > 0) THEN 'high'
-    WHEN usual.entity IS NULL THEN 'medium'
-    WHEN client.value IS NOT NULL AND novel.countries < 3 AND novel.probes = 0 THEN 'medium'
-    WHEN novel.cost_nusd >= 1000000000 THEN 'critical'
+  CASE WHEN usual.entity IS NULL AND novel.countries < 5 AND novel.probes = 0 THEN 'medium'
+    WHEN usual.entity IS NOT NULL AND novel.cost_nusd >= 1000000000
+      AND (client.value IS NULL OR novel.countries >= 3 OR novel.probes > 0) THEN 'critical'
     ELSE 'high' END AS severity,
   novel.networks, COALESCE(usual.nets_hour_max, 0) AS networks_before, novel.operators, novel.countries, novel.probes,
   novel.cost_nusd

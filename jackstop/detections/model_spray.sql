@@ -14,7 +14,6 @@ LEFT JOIN known AS k
   AND k.entity = e.key_id
   AND k.trait = 'model'
   AND k.value = e.model_asked
-  AND k.days >= 2
 WHERE e.key_id <> ''
   AND e.model_asked <> ''
   AND k.value IS NULL

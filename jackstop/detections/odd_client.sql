@@ -13,7 +13,7 @@ LEFT JOIN baselines AS b
   ON b.day = s.hour - mod(s.hour, 86400000000) AND b.scope = 'key' AND b.entity = s.key_id AND b.mature = 1
 LEFT JOIN known AS k
   ON k.day = s.hour - mod(s.hour, 86400000000) AND k.scope = 'key' AND k.entity = s.key_id
-  AND k.trait = 'client' AND k.value = s.value AND k.days >= 2
+  AND k.trait = 'client' AND k.value = s.value
 LEFT JOIN known AS o
   ON o.day = s.hour - mod(s.hour, 86400000000) AND o.scope = 'owner' AND o.entity = s.owner
   AND o.trait = 'client' AND o.value = s.value

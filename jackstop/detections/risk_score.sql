@@ -13,11 +13,13 @@ WITH signs AS (
         'resale_shape', 'rewritten_shape', 'interleaved_conversations', 'prompt_explosion', 'shared_key',
         'end_user_fanout', 'refusal_surge'
       ) THEN 'shape'
-      WHEN detection IN ('many_networks', 'distributed_use', 'interleaved_countries') THEN 'network'
-      WHEN detection = 'new_network' AND severity IN ('medium', 'high', 'critical') THEN 'network'
+      WHEN detection IN ('many_networks', 'distributed_use', 'stranger', 'interleaved_countries', 'new_network')
+        AND severity IN ('medium', 'high', 'critical') THEN 'network'
       WHEN detection IN ('dearer_model', 'new_batch_or_upload', 'new_data_read') THEN 'model'
+      WHEN detection = 'new_model' AND severity <> 'info' THEN 'model'
       WHEN detection = 'dormant_key' THEN 'age'
       WHEN detection = 'odd_client' THEN 'client'
+      WHEN detection = 'new_client' AND severity <> 'info' THEN 'client'
       WHEN detection = 'flat_day' THEN 'hours'
     END AS kind
   FROM findings

@@ -39,7 +39,9 @@ LEFT JOIN findings AS f
   AND f.last_seen >= q.start - 86400000000
   AND f.first_seen < q.start + 900000000
   AND (
-    f.detection IN ('checker_probe', 'invalid_token_limit', 'canary_used', 'many_networks', 'distributed_use')
+    f.detection IN (
+      'checker_probe', 'invalid_token_limit', 'canary_used', 'many_networks', 'distributed_use', 'stranger'
+    )
     OR (f.detection = 'new_network' AND (q.mature IS NULL OR f.severity IN ('medium', 'high', 'critical')))
   )
 GROUP BY q.key_id, q.first_seen, q.last_seen, q.requests, q.cost_nusd, q.budget_day_nusd

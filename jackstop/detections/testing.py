@@ -23,7 +23,7 @@ from jackstop.detections.engine import findings_of
 from jackstop.errors import UserError
 from jackstop.events.analytics import DAY_US, HOUR_US, MINUTE_US, TABLES, create, minutes_of, sightings_of
 from jackstop.events.lake import SCHEMA
-from jackstop.events.reading import WRONG_OPTIMIZERS
+from jackstop.events.reading import connect
 from jackstop.events.schema import COLUMNS, Event
 from jackstop.money import parse_usd
 
@@ -34,7 +34,8 @@ _SPAN = re.compile(r"(\d+)(us|ms|s|m|h|d)")
 _UNITS_US = {"us": 1, "ms": 1000, "s": US_PER_S, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
 _KEY = {"key_id": "k1", "owner": "one@example.com", "team": "t1"}
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN"}
-_CLEAR = ";".join(f"DELETE FROM {table}" for table in ("events", *TABLES))  # noqa: S608 -- names of our own
+_CLEAR = ";".join(f"TRUNCATE {table}" for table in ("events", *TABLES))
+_MEMORY_MB = 512
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "events": {
         **_KEY,
@@ -105,8 +106,7 @@ class Ran:
 
 def run(detection: Detection, test: Example) -> Ran:
     """Run one test."""
-    connection = _reused()
-    connection.execute(_CLEAR)
+    connection = kept()
     _fill(connection, test, detection.tables)
     return Ran(detection.name, test.name, check(connection, detection, test))
 
@@ -142,9 +142,15 @@ def prepare(test: Example, wanted: frozenset[str]) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-@lru_cache(maxsize=1)
-def _reused() -> duckdb.DuckDBPyConnection:
-    """The connection of `run`: to make one takes longer than most tests."""
+def kept(number: int = 0) -> duckdb.DuckDBPyConnection:
+    """One of this process's connections, all its tables empty: to make one takes longer than most tests."""
+    connection = _kept(number)
+    connection.execute(_CLEAR)
+    return connection
+
+
+@lru_cache
+def _kept(_number: int) -> duckdb.DuckDBPyConnection:
     return empty_tables()
 
 
@@ -174,9 +180,14 @@ def rows_of(test: Example) -> dict[str, list[dict[str, Any]]]:
 
 def empty_tables() -> duckdb.DuckDBPyConnection:
     """A connection with all tables that detections read, and nothing in them."""
-    connection = duckdb.connect(config={"threads": 1, "disabled_optimizers": WRONG_OPTIMIZERS})
+    connection = connect(_MEMORY_MB)
     columns = ", ".join(f"{column.name} {_SQL_TYPES[column.type]}" for column in SCHEMA)
-    connection.execute(";".join([f"CREATE TABLE events ({columns})", *map(create, TABLES)]))
+    tables = [f"CREATE TABLE {name} ({columns})" for name in ("events", "batch")]
+    connection.execute(";".join([*tables, *map(create, TABLES)]))
+    # Prepared, since to plan the many SELECTs of `sightings` takes longer than to run them.
+    for table, select in (("minutes", minutes_of("batch")), ("sightings", sightings_of("batch"))):
+        names = ", ".join(TABLES[table])
+        connection.execute(f"PREPARE add_{table} AS INSERT INTO {table} ({names}) SELECT {names} FROM ({select})")  # noqa: S608 -- names of our own
     return connection
 
 
@@ -187,20 +198,27 @@ def add_events(
     if not events:
         return
     columns = {name: [getattr(event, name) for event in events] for name in SCHEMA.names}
-    connection.register("batch", pa.table(columns, schema=SCHEMA))
+    connection.register("given", pa.table(columns, schema=SCHEMA))
+    connection.execute("TRUNCATE batch; INSERT INTO batch SELECT * FROM given")
+    connection.unregister("given")
     connection.execute("INSERT INTO events SELECT * FROM batch")
-    for table, select in (("minutes", minutes_of("batch")), ("sightings", sightings_of("batch"))):
+    for table in ("minutes", "sightings"):
         if table in wanted:
-            names = ", ".join(TABLES[table])
-            connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM ({select})")  # noqa: S608 -- names of our own
-    connection.unregister("batch")
+            connection.execute(f"EXECUTE add_{table}")
 
 
 def fill(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
     """Add rows to one of the tables beside `events`; a column that a row does not have is 0 or empty."""
-    for row in rows:
-        values = [row.get(name, 0 if kind == "BIGINT" else "") for name, kind in TABLES[table].items()]
-        connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 -- as above
+    if not rows:
+        return
+    columns = {
+        name: pa.array([row.get(name, 0 if kind == "BIGINT" else "") for row in rows],
+                       pa.int64() if kind == "BIGINT" else pa.string())
+        for name, kind in TABLES[table].items()
+    }  # fmt: skip
+    connection.register("given", pa.table(columns))
+    connection.execute(f"INSERT INTO {table} SELECT * FROM given")  # noqa: S608 -- names of our own
+    connection.unregister("given")
 
 
 def span_us(text: str) -> int:

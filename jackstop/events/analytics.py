@@ -81,7 +81,8 @@ TABLES: dict[str, dict[str, str]] = {
         "blocked_hour_max": "BIGINT",
         "hours_day_max": "BIGINT",
     },
-    # The values of a trait that a key, owner, team or the organisation had shown before `day` began, of 28 days.
+    # The values of a trait that a key, owner, team or the organisation had shown on at least two days, of the 28 before
+    # `day`.
     "known": {
         "day": "BIGINT",
         "scope": "VARCHAR",

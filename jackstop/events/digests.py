@@ -104,7 +104,7 @@ class Digests:
 
 def _hours_in(footer: pq.FileMetaData) -> range:
     """The hours that a file has events of."""
-    groups = times_in(footer)
+    groups = times_in(footer, "ts")
     first, last = min(group.min for group in groups), max(group.max for group in groups)
     return range(first - first % HOUR_US, last + 1, HOUR_US)
 

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
@@ -173,24 +173,27 @@ def replaced_by(file: Path) -> list[str]:
     return names
 
 
-def newest_in(footer: pq.FileMetaData) -> int:
-    """The time of a file's last event."""
-    newest: int = max(group.max for group in times_in(footer))
+def newest_in(footer: pq.FileMetaData, column: str) -> int:
+    """The latest time in a column of a file."""
+    newest: int = max(group.max for group in times_in(footer, column))
     return newest
 
 
-def times_in(footer: pq.FileMetaData) -> list[pq.Statistics]:
-    """Of each group of a file's rows, when its events happened: `min` and `max`."""
-    column = footer.schema.to_arrow_schema().get_field_index("ts")
-    return [footer.row_group(number).column(column).statistics for number in range(footer.num_row_groups)]
+def times_in(footer: pq.FileMetaData, column: str) -> list[pq.Statistics]:
+    """Of each group of a file's rows, the `min` and `max` of a column."""
+    place = footer.schema.to_arrow_schema().get_field_index(column)
+    return [footer.row_group(number).column(place).statistics for number in range(footer.num_row_groups)]
 
 
-def open_file(path: Path) -> pq.ParquetFile:
-    """Open a file that was listed, though it may have been replaced meanwhile. Raises FileNotFoundError."""
+def open_file(path: Path, words: Sequence[str] | None = None) -> pq.ParquetFile:
+    """Open a file that was listed, though it may have been replaced meanwhile; `words` are read as dictionaries.
+
+    Raises FileNotFoundError.
+    """
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, read_dictionary=words)
     except FileNotFoundError:
-        return pq.ParquetFile(hidden_name(path))
+        return pq.ParquetFile(hidden_name(path), read_dictionary=words)
 
 
 def hidden_name(path: Path) -> Path:

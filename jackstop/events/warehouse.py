@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from jackstop.events.analytics import DAY_US, HOUR_US, TABLES, create, minutes_of
+from jackstop.events.analytics import DAY_US, HOUR_US, TABLES, create, minutes_of, sightings_of
 from jackstop.events.baselines import PARTS, Digest, Slice, Spans, Usual, digest, usual_before, with_day
 from jackstop.events.hot import BATCH_ROWS, HOT_SCHEMA, Hot, as_hot, batches_of
 from jackstop.events.hot import KEEP_US as KEEP_HOT_US
@@ -20,6 +22,10 @@ from jackstop.events.schema import Event
 from jackstop.gate.journal import Position
 
 _DAILY = ("baselines", "known")
+_RESTORED_ROWS = 300_000
+_ROLLED_UP = [name for name in SCHEMA.names if re.search(rf"\b{name}\b", minutes_of("e") + sightings_of("e"))]
+"""The columns of an event that `minutes` and `sightings` follow from."""
+_WORDS = [field.name for field in SCHEMA if field.type == pa.string()]
 _PLAIN = ("inventory", "findings", "allow", "usage")
 
 
@@ -46,7 +52,7 @@ class Warehouse:
         """Take in events, in any order; each must come once."""
         for batch in batches_of(events):
             self._hot.add(batch, max(batch["seen_ts"].to_pylist()))
-            self._add(batch)
+            self._add(pa.Table.from_batches([batch]))
         if events:
             oldest_us = min(event.ts for event in events)
             self._oldest_us = oldest_us if self._oldest_us is None else min(oldest_us, self._oldest_us)
@@ -139,23 +145,30 @@ class Warehouse:
         minutes = self._rollups[0]
         oldest_us = min(rollup.oldest_us(now_us) for rollup in self._rollups)
         for file in named:
-            with open_file(file) as parquet:
-                if newest_in(parquet.metadata) >= oldest_us:
-                    for batch in parquet.iter_batches(BATCH_ROWS):
-                        self._restore(batch, now_us, oldest_us)
+            with open_file(file, _WORDS) as parquet:
+                footer = parquet.metadata
+                if newest_in(footer, "ts") >= oldest_us:
+                    self._restore_rollups(parquet, oldest_us)
+            if newest_in(footer, "seen_ts") >= now_us - KEEP_HOT_US:
+                with open_file(file) as parquet:
+                    self._restore_hot(parquet, now_us - KEEP_HOT_US)
         for rollup in self._rollups:
             rollup.merge()
             rollup.drop(now_us)
         minutes.keep_marked(self._marked(from_files(named, SCHEMA), marked_us, minutes.oldest_us(now_us)))
         self._show()
 
-    def _restore(self, batch: pa.RecordBatch, now_us: int, oldest_us: int) -> None:
-        recent = batch.filter(pc.greater_equal(batch["seen_ts"], now_us - KEEP_HOT_US))
-        if recent.num_rows:
-            self._hot.add(as_hot(recent), pc.max(recent["seen_ts"]).as_py())
-        within = batch.filter(pc.greater_equal(batch["ts"], oldest_us))
-        if within.num_rows:
-            self._add(as_hot(within))
+    def _restore_rollups(self, parquet: pq.ParquetFile, oldest_us: int) -> None:
+        for batch in parquet.iter_batches(_RESTORED_ROWS, columns=_ROLLED_UP):
+            rows = pa.Table.from_batches([batch])
+            within = rows if pc.min(rows["ts"]).as_py() >= oldest_us else rows.filter(pc.field("ts") >= oldest_us)
+            self._add(within)
+
+    def _restore_hot(self, parquet: pq.ParquetFile, oldest_us: int) -> None:
+        for batch in parquet.iter_batches(BATCH_ROWS):
+            recent = batch.filter(pc.greater_equal(batch["seen_ts"], oldest_us))
+            if recent.num_rows:
+                self._hot.add(as_hot(recent), pc.max(recent["seen_ts"]).as_py())
 
     def _marked(self, laked: str, since_us: int, until_us: int) -> pa.Table:
         """Minutes that are older than the rest, of keys that have any that is kept."""
@@ -164,8 +177,8 @@ class Warehouse:
         events = f"(SELECT * FROM {laked} WHERE {within} AND key_id IN ({keys}))"  # noqa: S608 -- as above
         return self.connection.sql(f"SELECT * FROM ({minutes_of(events)}) WHERE {MARKED}").to_arrow_table()  # noqa: S608 -- as above
 
-    def _add(self, batch: pa.RecordBatch) -> None:
-        self.connection.register("incoming", pa.Table.from_batches([batch]))
+    def _add(self, events: pa.Table) -> None:
+        self.connection.register("incoming", events)
         for rollup in self._rollups:
             rollup.add("incoming")
         self.connection.unregister("incoming")

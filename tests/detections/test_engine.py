@@ -12,7 +12,7 @@ import pytest
 from jackstop.cases.finding import Finding, uid_of
 from jackstop.detections.catalogue import load
 from jackstop.detections.engine import Engine
-from jackstop.detections.testing import START_US, add_events, empty_tables, fill
+from jackstop.detections.testing import START_US, add_events, fill, kept
 from jackstop.events.schema import Event
 
 MINUTE_US = 60_000_000
@@ -48,7 +48,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.tables = empty_tables()
+        self.tables = kept()
         self.write("one", COUNTS.format(reason="one"))
         self.write("two", COUNTS.format(reason="two"))
         self.write("all_of_them", TOGETHER, severity="critical", window="1h")

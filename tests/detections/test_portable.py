@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import duckdb
 import pytest
 import sqlglot
 from sqlglot import exp
 
 from jackstop.detections.catalogue import HERE, Detection, shipped
-from jackstop.detections.testing import empty_tables
+from jackstop.detections.testing import kept
 from jackstop.events.analytics import MINUTE_US, TABLES
 from jackstop.events.schema import COLUMNS
 
@@ -47,14 +49,19 @@ each_detection = pytest.mark.parametrize("detection", DETECTIONS, ids=lambda eac
 
 
 def parsed(detection: Detection) -> exp.Expr:
-    (statement,) = sqlglot.parse(detection.sql, read="duckdb")
+    return parsed_sql(detection.sql)
+
+
+@cache
+def parsed_sql(sql: str) -> exp.Expr:
+    (statement,) = sqlglot.parse(sql, read="duckdb")
     assert statement is not None
     return statement
 
 
 @pytest.fixture(scope="module")
 def tables() -> duckdb.DuckDBPyConnection:
-    return empty_tables()
+    return kept()
 
 
 def test_no_sql_stands_alone() -> None:

@@ -92,7 +92,8 @@ def test_owners_teams_and_the_organisation_are_sums_of_their_keys():
 
 def test_known_values_of_four_weeks():
     events = [event(day, src_net="n1", model_asked="m1") for day in (1, 3, 28, 29)]
-    events += [event(2, key="k2", src_net="n2", src_ip="203.0.113.9", conversation_fp="c")]
+    events += [event(day, key="k2", src_net="n2", src_ip="203.0.113.9", conversation_fp="c") for day in (2, 4)]
+    events += [event(1, src_net="once")]
     usual = usual_of(events)
     (net,) = known(usual, "net")
     assert (net["value"], net["first_day"], net["last_day"], net["days"]) == (
@@ -106,25 +107,29 @@ def test_known_values_of_four_weeks():
 
 
 def test_what_the_gate_refused_teaches_nothing():
-    usual = usual_of([event(1, src_net="n1"), event(1, src_net="thief", decision="refused")])
+    usual = usual_of(
+        [event(day, **how) for day in (1, 2) for how in ({"src_net": "n1"}, {"src_net": "x", "decision": "refused"})]
+    )
     assert [row["value"] for row in known(usual, "net")] == ["n1"]
     assert baseline(usual)["requests_10m_max"] == 1
 
 
 def test_a_day_with_a_case_teaches_nothing_about_key_owner_or_organisation():
     events = [event(day, src_net="home", cost_nusd=10) for day in range(1, 7)]
-    events += [event(2, src_net="thief", cost_nusd=10**9), event(2, key="k2", src_net="office", cost_nusd=10)]
+    events += [event(day, src_net="thief", cost_nusd=10**9) for day in (2, 2, 1)]
+    events += [event(day, key="k2", src_net="office", cost_nusd=10) for day in (2, 3)]
     noon = TODAY - 2 * DAY_US + 12 * HOUR_US
     usual = usual_of(events, [("k1", noon, noon + HOUR_US)])
     assert [row["value"] for row in known(usual, "net")] == ["home"]
     assert baseline(usual)["active_days"] == 5
-    assert baseline(usual, "org", "org")["cost_10m_max_nusd"] == 10
+    assert baseline(usual, "org", "org")["cost_10m_max_nusd"] == 10**9 + 10
+    assert baseline(usual_of(events), "org", "org")["cost_10m_max_nusd"] == 2 * 10**9 + 20
     assert [row["value"] for row in known(usual, "net", "org", "org")] == ["home", "office"]
 
 
 def test_only_the_most_used_values_of_a_day_are_known():
-    events = [event(1, user_agent=f"agent{n}") for n in range(100)]
-    events += [event(1, user_agent="agent99") for _ in range(3)]
+    events = [event(day, user_agent=f"agent{n}") for n in range(100) for day in (1, 2)]
+    events += [event(day, user_agent="agent99") for day in (1, 1, 2, 2)]
     values = [row["value"] for row in known(usual_of(events), "agent")]
     assert len(values) == 64
     assert "agent99" in values
