@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, String, cast, func, literal, select
 
 from jackstop.cases.steps import UNLAWFUL, about, next_steps
 from jackstop.cases.turn import SYSTEM, Turn, named
 from jackstop.clock import iso
 from jackstop.notify.outbox import News, NewsKind, queue
 from jackstop.settings import Settings
-from jackstop.store.tables import case_entries, findings, keys
+from jackstop.store.tables import case_entries, findings, keys, questions
 
 _MOST_STEPS = 3
+_ANEW = ("opened", "raised", "reopened")
+"""Entries after which a case is to be looked at anew."""
 
 
 def announce(turn: Turn, case: Row[Any], kind: NewsKind, entry: int, said: list[str]) -> None:
@@ -87,7 +89,16 @@ def _key_facts(turn: Turn, case: Row[Any]) -> dict[str, str | int]:
 
 
 def _acknowledged(turn: Turn, case_id: int) -> bool:
-    by_person = select(case_entries.c.id).where(case_entries.c.case_id == case_id, case_entries.c.actor != SYSTEM)
+    """Whether somebody looks after the case as it is now: not the owner who answers, nor since before it got worse."""
+    entries, asked = case_entries, questions.c.case_id == case_id
+    owners = select(literal("person:") + cast(questions.c.person_id, String)).where(asked)
+    began = select(func.max(entries.c.id)).where(entries.c.case_id == case_id, entries.c.kind.in_(_ANEW))
+    by_person = select(entries.c.id).where(
+        entries.c.case_id == case_id,
+        entries.c.id > began.scalar_subquery(),
+        entries.c.actor != SYSTEM,
+        entries.c.actor.not_in(owners),
+    )
     return turn.conn.execute(by_person.limit(1)).first() is not None
 
 

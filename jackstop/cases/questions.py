@@ -19,6 +19,7 @@ from jackstop.cases.announce import announce, ask_owner
 from jackstop.cases.steps import about
 from jackstop.cases.turn import Turn, read, write
 from jackstop.errors import UserError
+from jackstop.notify.outbox import can_ask
 from jackstop.secret import Secret
 from jackstop.store import audit
 from jackstop.store.audit import Tag
@@ -36,7 +37,9 @@ DOUBLED_FOR_US = 86_400_000_000
 
 
 def ask(turn: Turn, case: Row[Any], key_id: str, since_us: int) -> bool:
-    """Ask the key's owner, unless they were asked since then and may still answer, or have said yes."""
+    """Ask the key's owner, if mail can be sent, unless they were asked since then and may still answer, or said yes."""
+    if not can_ask(turn.conn):
+        return False
     mine = (questions.c.case_id == case.id, questions.c.key_id == key_id, questions.c.asked_us >= since_us)
     for row in turn.conn.execute(select(questions).where(*mine)):
         if row.answer == "yes" or (not row.answer and row.expires_us > turn.now_us):

@@ -55,6 +55,9 @@ def leaving(turn: Turn, case: Row[Any]) -> dict[str, Any]:
     kept = {name: whole[name] for name in _LEAVING}
     for row in kept["findings"]:
         row["entity"] = named(row["entity"])
+    kept["responses"] = [{name: row[name] for name in _OF_A_RESPONSE} for row in kept["responses"]]
+    for row in kept["keys"]:
+        del row["owner_id"]
     return kept
 
 
@@ -62,6 +65,8 @@ _LEAVING = (
     *("id", "state", "verdict", "severity", "title", "unlawful", "unlawful_notice", "opened_us", "closed_us"),
     *("since_us", "until_us", "scopes", "detections", "findings", "responses", "keys"),
 )
+_OF_A_RESPONSE = ("id", "action", "target", "state", "intended_us", "applied_us", "until_us", "ended_us")
+"""Not who did it, nor with what words."""
 
 
 def _rows(turn: Turn, table: Any, most: int, case_id: int) -> list[dict[str, Any]]:

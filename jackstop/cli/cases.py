@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from jackstop.cli.output import Columns, Subparsers, command, group, moment, print_facts, print_json, print_rows, usd
+from jackstop.cli.output import (
+    Columns,
+    Subparsers,
+    command,
+    group,
+    moment,
+    number,
+    print_facts,
+    print_json,
+    print_rows,
+    usd,
+)
 from jackstop.cli.session import Session
 from jackstop.errors import UserError
 
@@ -42,7 +53,7 @@ def register(commands: Subparsers) -> None:
     noted = command(inner, "note", _note, "write a note into a case")
     opened = command(inner, "reopen", _reopen, "open a closed case again")
     for parser in (shown, done, exported, closed, noted, opened):
-        parser.add_argument("id", metavar="ID", type=int, help="the case's number")
+        parser.add_argument("id", metavar="ID", type=number, help="the case's number")
     done.add_argument("action", metavar="ACTION", choices=_ACTIONS, help=", ".join(_ACTIONS))
     done.add_argument("--for", dest="span", metavar="SPAN", help="how long it lasts, such as 2h")
     done.add_argument("--on", metavar="WHAT", help="key:ID or credential:NAME; default: what the case is about")

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from jackstop.cli.output import Columns, Subparsers, command, group, moment, print_json, print_rows
+from jackstop.cli.output import Columns, Subparsers, command, group, moment, number, print_json, print_rows
 from jackstop.cli.session import Session
 from jackstop.errors import UserError
 
@@ -59,7 +59,7 @@ def register(commands: Subparsers) -> None:
     shown.add_argument("--state", metavar="STATE", help="queued, grouped, sent, dead or dropped")
     command(inner, "dead", _dead, "list messages that could not be delivered")
     replayed = command(inner, "replay", _replay, "queue a dead message again, or all of them")
-    replayed.add_argument("id", metavar="ID|all")
+    replayed.add_argument("id", metavar="ID|all", type=_number_or_all, help="a number from `jackstop notify dead`")
 
 
 def _read_secret(asked_for: str) -> str:
@@ -157,10 +157,12 @@ def _dead(args: argparse.Namespace, session: Session) -> int:
     return 0
 
 
+def _number_or_all(text: str) -> int | str:
+    return text if text == "all" else number(text)
+
+
 def _replay(args: argparse.Namespace, session: Session) -> int:
-    if args.id != "all" and not (args.id.isascii() and args.id.isdigit()):
-        raise UserError(f"{args.id!r} is no message", "give its number from `jackstop notify dead`, or all", 2)
-    made = session.call("notify replay", id=None if args.id == "all" else int(args.id))
+    made = session.call("notify replay", id=None if args.id == "all" else args.id)
     if args.json:
         print_json(made)
     else:

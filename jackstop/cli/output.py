@@ -14,6 +14,8 @@ from jackstop.money import format_usd
 Subparsers = Any
 """What `add_subparsers` returns; argparse keeps its type private."""
 
+_MOST = (1 << 63) - 1
+
 Columns = Sequence[tuple[str, Callable[[dict[str, Any]], object]]]
 
 
@@ -34,6 +36,13 @@ def group(commands: Subparsers, name: str, help_text: str) -> Subparsers:
     """Add a group of commands, such as `key`."""
     made = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
     return made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def number(text: str) -> int:
+    """The number of a row, for argparse. Raises ValueError for what no row can have."""
+    if not (text.isascii() and text.isdigit()) or (found := int(text)) > _MOST:
+        raise ValueError(text)
+    return found
 
 
 def print_json(value: Any) -> None:

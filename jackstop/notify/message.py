@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from jackstop.clock import iso
-from jackstop.notify.outbox import News, rank
+from jackstop.notify.outbox import News, NewsKind, rank
 
 _APART = frozenset({"acknowledged", "remediation"})
 """Facts that are not shown among the others."""
+_EARLIER_CHARS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ class Message:
     def newest(self) -> News:
         """The last of the news, which says how things stand."""
         return self.news[-1]
+
+    @property
+    def kind(self) -> NewsKind:
+        """That of the newest; news that only go on with a case that these news open are part of its opening."""
+        kind = self.newest.kind
+        is_opening = kind == "case.updated" and any(each.kind == "case.opened" for each in self.news)
+        return "case.opened" if is_opening else kind
 
     @property
     def severity(self) -> str:
@@ -71,14 +79,19 @@ class Message:
 
     @property
     def earlier(self) -> tuple[str, ...]:
-        """A line for each of the news before the newest."""
+        """A line for each of the news before the newest, with what they said: a case's titles are all the same."""
         told = zip(self.at_us[:-1], self.news[:-1], strict=True)
-        return tuple(f"{iso(at)[:19]}Z {each.kind}: {one_line(each.title)}" for at, each in told)
+        return tuple(f"{iso(at)[:19]}Z {each.kind}: {_short(each.text or each.title)}" for at, each in told)
 
     @property
     def subject_id(self) -> str:
         """What these news are about, the same from the first to the last of them."""
         return f"jackstop-{self.installation}-{self.newest.group_key or self.newest.uid}"
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= _EARLIER_CHARS else f"{line[: _EARLIER_CHARS - 1]}…"
 
 
 def one_line(text: str) -> str:

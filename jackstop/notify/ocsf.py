@@ -45,8 +45,8 @@ _TECHNIQUES = {
 def finding(message: Message) -> dict[str, Any]:
     """One case as it stands, as a Detection Finding."""
     newest, facts = message.newest, message.facts
-    activity_id, activity = _ACTIVITIES.get(newest.kind, (2, "Update"))
-    status_id, status = _STATES.get(newest.kind, (2, "In Progress"))
+    activity_id, activity = _ACTIVITIES.get(message.kind, (2, "Update"))
+    status_id, status = _STATES.get(message.kind, (2, "In Progress"))
     if newest.kind == "case.closed" and facts.get("verdict") == "benign":
         status_id, status = 3, "Suppressed"
     severity_id = _SEVERITIES.get(message.severity, 0)

@@ -39,8 +39,8 @@ class News(msgspec.Struct, frozen=True):
 
     Of `facts`, channels know these: `entity`, `key`, `owner`, `team`, `credential`, `detections`, `attack`, `atlas`
     (several with commas between), `findings` (how many), `first_seen_us`, `last_seen_us`, `cost_nusd`, `held_nusd`,
-    `verdict`, `acknowledged` (1 once a person acts on the case), `remediation` (what to do, as text). All others are
-    shown as they are.
+    `verdict`, `acknowledged` (1 once somebody looks after the case as it is now), `remediation` (what to do, as text).
+    All others are shown as they are.
     """
 
     kind: NewsKind
@@ -102,11 +102,20 @@ def _insert_new(conn: Connection, values: dict[str, Any]) -> Insert:
     return postgresql.insert(outbox).values(**values).on_conflict_do_nothing(index_elements=["uid"])
 
 
+def can_ask(conn: Connection) -> bool:
+    """Whether a channel would take a question to the one person whom it is for."""
+    rows = list(conn.execute(select(channels).where(channels.c.enabled, channels.c.kind == "email")))
+    return any(_asks(row) for row in rows)
+
+
+def _asks(row: DbRow[Any]) -> bool:
+    return bool(row.kind == "email" and row.options.get("questions") != "no")
+
+
 def _listeners(news: News, rows: list[DbRow[Any]]) -> list[DbRow[Any]]:
     if news.kind == "question":
         # It carries a link that is meant for one person: by mail, and by one channel only.
-        by_mail = [row for row in rows if row.kind == "email" and news.to and row.options.get("questions") != "no"]
-        return by_mail[:1]
+        return [row for row in rows if news.to and _asks(row)][:1]
     return [row for row in rows if _listens(news, row)]
 
 

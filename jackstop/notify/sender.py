@@ -132,8 +132,9 @@ class Sender:
         with self._lock:
             if name in self._busy:
                 return
-            thread = self._busy[name] = threading.Thread(target=run, name=f"notify {name}", daemon=True)
-        thread.start()
+            thread = threading.Thread(target=run, name=f"notify {name}", daemon=True)
+            thread.start()  # before it counts as busy: a channel whose thread could not start would be so for ever
+            self._busy[name] = thread
 
     # -- one delivery -------------------------------------------------------------------------------------------
 

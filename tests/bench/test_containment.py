@@ -156,7 +156,7 @@ def test_what_a_cycle_finds_takes_hold(
         assert course.alerted_by == "first_call"
         assert course.alert_us is not None
         assert (course.action, course.brake_us is not None) == (action, bool(action))
-        assert course.forwarded <= 40
+        assert (course.forwarded <= 40) == bool(action)  # what nothing stops goes on
         if action:
             assert course.brake_us == course.alert_us + US // 2
             assert course.nusd_before >= 0

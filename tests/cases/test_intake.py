@@ -72,6 +72,17 @@ def test_a_severity_only_rises_and_that_is_news(desk: Desk) -> None:
     assert desk.tags().count("system:case:raise") == 1
 
 
+def test_who_looked_at_a_case_has_not_looked_at_what_it_became(desk: Desk) -> None:
+    """A pager takes an acknowledged case for one that somebody attends to, and wakes nobody up."""
+    key = f"key:{desk.key(mode='observe')}"
+    case = desk.find(key, "medium")
+    desk.run("cases note", id=case, text="a load test, I think")
+    desk.run("cases respond", id=case, action="alert")
+    desk.find(key, "critical", "spend_and_novelty")
+    desk.run("cases respond", id=case, action="alert")
+    assert [each["facts"]["acknowledged"] for each in desk.news()] == [0, 1, 0, 1]
+
+
 def test_one_cause_is_one_case_for_a_day(desk: Desk) -> None:
     keys = [f"key:{desk.key()}" for _ in range(3)]
     case = desk.find(keys[0], "medium", cause="leak-7")

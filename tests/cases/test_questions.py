@@ -95,6 +95,21 @@ def test_no_quarantines_and_raises_the_case(desk: Desk) -> None:
     assert desk.state(key)[:2] == ("quarantined", None)
 
 
+def test_nobody_is_said_to_be_asked_where_no_mail_can_be_sent(desk: Desk) -> None:
+    desk.run("notify remove", name="mail")
+    case = desk.find(f"key:{desk.key()}", "high")
+    assert "question" not in desk.entries(case)
+    assert "system:case:ask" not in desk.tags()
+    assert "is asked" not in desk.news()[-1]["text"]
+
+
+@pytest.mark.parametrize("given", ["yes", "no"])
+def test_an_owner_s_answer_silences_no_pager(desk: Desk, given: str) -> None:
+    _, _, token = throttled(desk)
+    desk.run("cases answer", token=token, answer=given)
+    assert [each["facts"]["acknowledged"] for each in desk.news()] == [0, 0]
+
+
 def test_no_opens_a_closed_case_again(desk: Desk) -> None:
     key, case, token = throttled(desk)
     desk.run("cases close", id=case, verdict="benign")

@@ -144,6 +144,17 @@ def test_the_export_has_requests_hours_and_the_original_events_hashes(
     ]
 
 
+def test_what_people_wrote_about_their_acts_stays_in_the_house(shell: Any, case: int) -> None:
+    shell.ok("cases", "respond", str(case), "release", "--reason", "Bob from finance says so")
+    shell.ok("cases", "respond", str(case), "throttle", "--reason", "Bob from finance says so")
+    assert "Bob" in shell.ok("cases", "show", str(case)).out
+    exported = shell.ok("cases", "export", str(case), "--format", "json").json["case"]
+    assert "Bob" not in json.dumps(exported)
+    assert "os:" not in json.dumps(exported)
+    assert "owner_id" not in exported["keys"][0]
+    assert [row["action"] for row in exported["responses"]] == ["quarantine", "throttle"]
+
+
 def test_unlawful_content_is_said_first_everywhere(shell: Any, case: int) -> None:
     shell.ok("cases", "respond", str(case), "unlawful", "--reason", "a guard's report")
     shown = shell.ok("cases", "show", str(case), "--json").json
@@ -170,6 +181,8 @@ def test_a_case_of_an_owner_names_nobody_in_what_leaves(shell: Any, key: str, no
 
 def test_wrong_use_says_what_to_do(shell: Any, case: int) -> None:
     assert shell("cases", "show", "99").status == 2
+    assert shell("cases", "show", str(1 << 63)).status == 2
+    assert shell("cases", "show", "9" * 30).status == 2
     assert shell("cases", "close", str(case)).status == 2
     assert shell("cases", "respond", str(case), "dance").status == 2
     failed = shell("cases", "respond", str(case), "approve")

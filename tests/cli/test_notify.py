@@ -37,6 +37,7 @@ def test_wrong_use_is_said(shell: Any) -> None:
         ("remove", "team"),
         ("replay", "none"),
         ("replay", "7"),
+        ("replay", "9" * 30),
         ("outbox", "--state", "lost"),
     ):
         ran = shell("notify", *args)

@@ -146,6 +146,8 @@ def test_nobody_answers_without_signing_in(rig, browser):
         ({"answer": "yes", "form": "0" * 64}, {}, 403),
         ({"answer": "yes"}, {}, 403),
         ({"answer": "yes"}, {"origin": "https://evil.example"}, 403),
+        ({"answer": "yes"}, {"origin": "null"}, 403),
+        ({"answer": "yes"}, {"origin": "http://["}, 403),
         ({"answer": "x" * 5_000}, {}, 413),
     ],
 )

@@ -21,8 +21,10 @@ from jackstop.errors import UserError
 from jackstop.notify import channels, deadline
 from jackstop.notify import http as notify_http
 from jackstop.notify.channel import Undelivered
-from jackstop.notify.channels import KINDS, ocsf_s3, pagerduty, slack
+from jackstop.notify.channels import KINDS, ocsf_s3, pagerduty, slack, webhook
+from jackstop.notify.channels import email as email_channel
 from jackstop.notify.message import Message
+from jackstop.notify.ocsf import finding
 from tests.control.command_bench import NOON_US
 from tests.notify.pieces import ROUTING_KEY, WHSEC, channel, message, news
 from tests.notify.receivers import Answer, HttpReceiver, http_receiver, mail_receiver
@@ -78,6 +80,25 @@ def test_slack_says_that_a_case_is_closed() -> None:
     assert slack.content(message(news(kind="case.closed")))["text"].startswith("✅")
 
 
+def test_what_gathered_news_said_is_not_lost() -> None:
+    sent = message(news(text="The key is throttled."), news(2, text="Something smaller came after it."))
+    told = (
+        json.dumps(slack.content(sent)),
+        str(email_channel.content(sent, "a@example.com", "b@example.com", SystemClock().now_us()).get_body(("plain",))),
+        json.dumps(pagerduty.events(sent, "here")),
+    )
+    for text in told:
+        assert "The key is throttled." in text
+
+
+def test_the_opening_of_a_case_is_told_as_such_whatever_followed_at_once() -> None:
+    opened, later, closed = news(kind="case.opened"), news(2), news(3, kind="case.closed")
+    assert webhook.content(message(opened, later))["type"] == "case.opened"
+    assert finding(message(opened, later))["activity_name"] == "Create"
+    assert webhook.content(message(opened, later, closed))["type"] == "case.closed"
+    assert webhook.content(message(later))["type"] == "case.updated"
+
+
 # -- PagerDuty -----------------------------------------------------------------------------------------------------
 
 
@@ -115,7 +136,10 @@ def test_an_incident_follows_its_case() -> None:
 
     case, approval = "jackstop-0a1b2c3d-case-12", "jackstop-0a1b2c3d-case-12-approval"
     assert actions(news(kind="case.opened")) == [("trigger", case)]
-    assert actions(news(facts={"acknowledged": 1})) == [("acknowledge", case)]
+    seen_to = news(facts={"acknowledged": 1})
+    assert actions(seen_to) == [("acknowledge", case)]
+    assert actions(news(kind="case.opened"), seen_to) == [("trigger", case), ("acknowledge", case)]
+    assert actions(seen_to, news()) == [("trigger", case)]
     assert actions(news(kind="approval")) == [("trigger", approval)]
     assert actions(news(kind="approval"), news()) == [("trigger", case), ("trigger", approval)]
     assert actions(news(kind="case.opened"), news(kind="case.closed")) == [("resolve", case), ("resolve", approval)]
@@ -129,7 +153,7 @@ def test_a_standard_webhooks_library_verifies_the_signature(sent: Message, recei
     send("webhook", sent, WHSEC, SystemClock().now_us(), url=f"{receiver.url}/hook")
     (got,) = receiver.got
     read = Webhook(WHSEC).verify(got.body, got.headers)
-    assert read["type"] == sent.newest.kind
+    assert read["type"] == sent.kind
     assert len(read["data"]["earlier"]) == len(sent.news) - 1
     assert got.headers["webhook-id"] == sent.uid
     with pytest.raises(WebhookVerificationError):

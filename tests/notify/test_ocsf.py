@@ -28,9 +28,9 @@ def known(value: Any, model: Any) -> None:
 def test_a_case_is_a_detection_finding() -> None:
     made = finding(message(news(1, kind="case.opened"), news(2)))
     read = DetectionFinding.model_validate(made)
-    assert (read.class_uid, read.category_uid, read.activity_id, read.type_uid) == (2004, 2, 2, 200402)
+    assert (read.class_uid, read.category_uid, read.activity_id, read.type_uid) == (2004, 2, 1, 200401)
     assert read.metadata.version == "1.5.0"
-    assert (read.severity_id, read.severity, read.status) == (4, "High", "In Progress")
+    assert (read.severity_id, read.severity, read.status) == (4, "High", "New")
     assert read.finding_info.uid == "jackstop-0a1b2c3d-case-12"
     assert read.finding_info.first_seen_time == (NOON_US - 60_000_000) // 1000
     assert read.finding_info.analytic is not None

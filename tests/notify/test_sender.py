@@ -95,6 +95,25 @@ def test_a_slow_channel_delays_no_other(line: Line, sender: Sender, receiver: Ht
     wait_for(lambda: states(line) == ["sent"] * 6)
 
 
+def test_a_channel_whose_thread_cannot_start_is_tried_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch, receiver: HttpReceiver
+) -> None:
+    sender = Sender(line.bench.home, line.bench.settings, line, line.bench.clock)
+    hook(line, "one", receiver.url)
+    tell(line, 1)
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            sender.step()
+    line.bench.clock.advance(61)
+    assert sender.step() == 1
+    wait_for(lambda: states(line) == ["sent"])
+
+
 def test_a_failure_is_told_and_tried_again(line: Line, sender: Sender, receiver: HttpReceiver) -> None:
     answers = iter([Answer(503), Answer(200)])
     receiver.answer = lambda _got: next(answers)

@@ -12,6 +12,7 @@ from jackstop.notify.channel import Channel
 from jackstop.notify.channels import require_secret
 from jackstop.notify.http import deliver, open_url
 from jackstop.notify.message import Message, is_link, shown_facts
+from jackstop.notify.outbox import News
 
 OPTIONS = frozenset({"url", "source"})
 ASKS_FOR = "the integration's routing key"
@@ -55,13 +56,17 @@ def events(message: Message, source: str) -> list[dict[str, Any]]:
         return [{"event_action": "resolve", "dedup_key": key} for key in (case_key, approval_key)]
     found = []
     others = [each for each in message.news if each.kind != "approval"]
-    if others and others[-1].kind == "case.updated" and others[-1].facts.get("acknowledged"):
-        found.append({"event_action": "acknowledge", "dedup_key": case_key})
-    elif others:
+    if not all(_is_acknowledged(each) for each in others):
         found.append(_trigger(message, case_key, source))
+    if others and _is_acknowledged(others[-1]):
+        found.append({"event_action": "acknowledge", "dedup_key": case_key})
     if len(others) < len(message.news):
         found.append(_trigger(message, approval_key, source))
     return found
+
+
+def _is_acknowledged(news: News) -> bool:
+    return news.kind == "case.updated" and bool(news.facts.get("acknowledged"))
 
 
 def _trigger(message: Message, dedup_key: str, source: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def content(message: Message) -> dict[str, Any]:
     """What the receiver gets: a type, a time, and the data."""
     newest = message.newest
     return {
-        "type": newest.kind,
+        "type": message.kind,
         "timestamp": iso(message.at_us[-1]),
         "data": {
             "installation": message.installation,
