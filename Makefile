@@ -34,8 +34,12 @@ check: setup ## format, lint, types and the fast tests, in under a minute
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgres"
 
+# Those that start the whole program measure time and memory: they get the machine to themselves.
 test: setup ## the whole suite, in 15 minutes at most
-	@$(BIN)/pytest -q
+	@failed=0; \
+	$(BIN)/pytest -q -n auto -m "not slow" || failed=1; \
+	$(BIN)/pytest -q -m slow || failed=1; \
+	exit $$failed
 
 soak: setup ## the long sizes of the long tests; writes bench/soak.md; ARGS="NAME --seed N" for one section
 	@$(BIN)/python -m bench.soak $(ARGS)

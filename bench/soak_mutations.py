@@ -8,14 +8,19 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import sqlglot
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlglot import exp
 
 from jackstop.detections.catalogue import shipped
 from jackstop.detections.testing import check, prepare
+from tests.detections import test_monotone
 
+EXAMPLES = 300
 EQUIVALENT = Path(__file__).with_name("mutations.yaml")
 COMPARISONS = {
     exp.GT: (exp.GTE, exp.LT),
@@ -139,7 +144,21 @@ def _rows(detections):
         yield "unnoticed", each, "", False
 
 
-SECTIONS = {"mutations": ("mutations of the detections' SQL, and whether their tests notice", _mutations)}
+def _monotone(folder, seed):  # noqa: ARG001 -- as above
+    more = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    for check_one in test_monotone.PROPERTIES:
+        problem = ""
+        try:
+            hypothesis.seed(seed)(more(given(test_monotone.histories(), st.data())(check_one)))()
+        except AssertionError as error:
+            problem = str(error).partition("\n")[0] or "it does not hold"
+        yield f"{check_one.__name__.replace('_', ' ')}: {EXAMPLES} histories", problem or "held", "held", not problem
+
+
+SECTIONS = {
+    "mutations": ("mutations of the detections' SQL, and whether their tests notice", _mutations),
+    "monotone": ("more events unmake no finding, and how often one looks makes no difference", _monotone),
+}
 
 
 def main():

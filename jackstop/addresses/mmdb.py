@@ -26,8 +26,8 @@ class Database:
     def __init__(self, content: bytes, name: str) -> None:
         try:
             self._reader = maxminddb.open_database(io.BytesIO(content), MODE_FD)
-        except (maxminddb.InvalidDatabaseError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise UserError(f"{name} is no whole MMDB file: {error}", "fetch it again") from None
+        except (maxminddb.InvalidDatabaseError, ValueError, KeyError, TypeError, IndexError):
+            raise UserError(f"{name} is no whole MMDB file", "fetch it again") from None
 
     @property
     def as_of_us(self) -> int:

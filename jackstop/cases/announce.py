@@ -9,8 +9,8 @@ from sqlalchemy import Row, String, cast, func, literal, select
 from jackstop.cases.steps import UNLAWFUL, about, next_steps
 from jackstop.cases.turn import SYSTEM, Turn, named
 from jackstop.clock import iso
+from jackstop.console.address import url_of
 from jackstop.notify.outbox import News, NewsKind, queue
-from jackstop.settings import Settings
 from jackstop.store.tables import case_entries, findings, keys, questions
 
 _MOST_STEPS = 3
@@ -116,7 +116,7 @@ def _actions(kind: str, case: Row[Any]) -> tuple[tuple[str, str], ...]:
 
 def ask_owner(turn: Turn, case: Row[Any], key_id: str, email: str, question: int, until_us: int) -> None:
     """The one message with the link: to the owner, by mail. The token takes its place as the message leaves."""
-    link = f"{console_url(turn.settings)}/was-this-you/{{token}}"
+    link = f"{url_of(turn.settings)}/was-this-you/{{token}}"
     seen = f"between {iso(case.first_seen_us)[:16]}Z and {iso(case.last_seen_us)[:16]}Z"
     text = (
         f"The key {key_id}, which you answer for, was used in an unusual way {seen}: {case.title}. "
@@ -138,10 +138,3 @@ def ask_owner(turn: Turn, case: Row[Any], key_id: str, email: str, question: int
             to=email,
         ),
     )
-
-
-def console_url(settings: Settings) -> str:
-    """What people's browsers know the console as."""
-    from jackstop.console.serve import url_of
-
-    return url_of(settings)

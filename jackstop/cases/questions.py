@@ -71,6 +71,13 @@ def token_of(key: Secret, question: int) -> str:
     return f"{question}-{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 
 
+def question_of(key: Secret, token: str) -> int:
+    """The number of the question that a token opens, 0 for a token that nobody was given."""
+    number = token.partition("-")[0]
+    meant = int(number) if number.isascii() and number.isdecimal() and len(number) < _DIGITS else 0
+    return meant if hmac.compare_digest(token.encode(), token_of(key, meant).encode()) else 0
+
+
 def with_token(key: Secret, payload: dict[str, Any]) -> dict[str, Any]:
     """A question's message as its receiver is to get it: its token is in its place."""
     text = json.dumps(payload)
@@ -163,10 +170,8 @@ def key_state(turn: Turn, key_id: str) -> str:
 
 
 def _find(turn: Turn, token: str, key: Secret) -> Row[Any]:
-    number = token.partition("-")[0]
-    meant = int(number) if number.isascii() and number.isdecimal() and len(number) < _DIGITS else 0
-    good = hmac.compare_digest(token.encode(), token_of(key, meant).encode())
-    row = turn.conn.execute(select(questions).where(questions.c.id == meant)).first() if good else None
+    meant = question_of(key, token)
+    row = turn.conn.execute(select(questions).where(questions.c.id == meant)).first() if meant else None
     if row is None:
         raise UserError("there is no such question", "open the link as it stands in the message", 2)
     if row.answer:

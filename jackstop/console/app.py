@@ -40,10 +40,14 @@ Run = Callable[[str, dict[str, Any]], Awaitable[Reply]]
 
 
 class Console:
-    """The pages. `run` reaches control; `url` is what people's browsers know the console as."""
+    """The pages. `run` reaches control; `url` is what people's browsers know the console as.
 
-    def __init__(self, run: Run, clock: Clock, url: str) -> None:
+    `is_token` says whether a link's token was ever given to anyone, at no cost, so that strangers cause no work.
+    """
+
+    def __init__(self, run: Run, clock: Clock, url: str, is_token: Callable[[str], bool]) -> None:
         self._run = run
+        self._is_token = is_token
         self._visits = Visits(clock)
         self._secure = url.startswith("https:")
         self._origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
@@ -94,6 +98,8 @@ class Console:
     async def _sign_in(self, request: Request) -> Response:
         await self._form(request)
         token = request.path_params["token"]
+        if not self._is_token(token):
+            return self._gone()
         asked = await self._run("cases question", {"token": token})
         if asked.problem:
             return self._gone()

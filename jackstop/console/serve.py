@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
 from jackstop.clock import Clock
+from jackstop.console.address import url_of
 from jackstop.console.app import Console, Run
-from jackstop.errors import UserError
-from jackstop.gate.listening import is_loopback, split_address
+from jackstop.gate.listening import split_address
 from jackstop.settings import Settings
 
 RETRY_S = 0.5
@@ -32,30 +32,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def url_of(settings: Settings) -> str:
-    """What people's browsers know the console as, without a slash at the end."""
-    if settings.console_url:
-        return settings.console_url.rstrip("/")
-    host, port = split_address(settings.console)
-    shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}"
-
-
-def check_console(settings: Settings) -> None:
-    """Raise UserError where what people answer would cross a network in clear."""
-    host, _ = split_address(settings.console)
-    if not is_loopback(host) and not settings.console_url.startswith("https://"):
-        raise UserError(
-            f"{settings.console} can be reached from other machines, and the console's pages would travel in clear",
-            "let a proxy that ends TLS stand before it, and set console_url to its https:// address",
-            2,
-        )
-
-
-async def serve(settings: Settings, run: Run, clock: Clock) -> None:
+async def serve(settings: Settings, run: Run, clock: Clock, is_token: Callable[[str], bool]) -> None:
     """Serve until cancelled. While another process has the address, as at a reload, wait for it."""
     config = uvicorn.Config(
-        Console(run, clock, url_of(settings)).app,
+        Console(run, clock, url_of(settings), is_token).app,
         ws="none",
         lifespan="off",
         interface="asgi3",

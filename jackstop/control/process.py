@@ -18,7 +18,7 @@ import uvloop
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from jackstop.cases import intake, responses
+from jackstop.cases import intake, questions, responses
 from jackstop.cases.finding import Finding
 from jackstop.cases.tend import tend
 from jackstop.cases.turn import SYSTEM, Turn, enter
@@ -42,7 +42,7 @@ from jackstop.store import audit
 from jackstop.store.engine import Store, first_line, open_store
 from jackstop.store.feed import Feed, follow_settings
 from jackstop.store.tables import instances, limits
-from jackstop.vault.credentials import fingerprint_key, load_pepper
+from jackstop.vault.credentials import fingerprint_key, load_pepper, question_key
 from jackstop.vault.kek import open_vault
 
 BOOK_INTERVAL_S = 0.2
@@ -182,11 +182,15 @@ class Control:
 
     async def _serve_console(self) -> None:
         """The pages, in the same loop: for as long as control runs, or until their settings are found to be wrong."""
-        from jackstop.console.serve import check_console, serve
+        from jackstop.console.address import check_console
+        from jackstop.console.serve import serve
 
         try:
             check_console(self.settings)
-            await serve(self.settings, self._ask_for_console, self.clock)
+            key = question_key(self.sessions.pepper)
+            await serve(
+                self.settings, self._ask_for_console, self.clock, lambda token: bool(questions.question_of(key, token))
+            )
         except UserError as error:
             log.error("no console: %s; %s", error.problem, error.remedy)  # noqa: TRY400 -- a setting, not the code
 

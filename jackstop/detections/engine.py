@@ -36,6 +36,7 @@ _SCHEMA = pa.schema(
         ("count", pa.int64()),
     ]
 )
+_UNIQUE = ("detection", "entity", "first_seen")
 # The column of each table that says when, and what it is rounded down to.
 _TIMES = {"events": ("ts", 1), "minutes": ("minute", MINUTE_US), "sightings": ("hour", HOUR_US)}
 _APART_US = 5_000_000
@@ -93,6 +94,11 @@ class Engine:
     def spent(self) -> dict[str, Spent]:
         """What each detection has cost so far."""
         return {name: state.spent for name, state in self._states.items()}
+
+    @property
+    def failing(self) -> list[str]:
+        """The detections whose last run failed: as long as they do, they see nothing."""
+        return sorted(name for name, state in self._states.items() if state.failing)
 
     @property
     def found(self) -> list[Finding]:
@@ -188,9 +194,7 @@ class Engine:
         here = {uid: self._found[uid] for uid in self._stale if uid in self._found}
         if gone:
             with _shown(connection, gone) as table:
-                same = " AND ".join(
-                    f"findings.{name} = {table}.{name}" for name in ("detection", "entity", "first_seen")
-                )
+                same = " AND ".join(f"findings.{name} = {table}.{name}" for name in _UNIQUE)
                 connection.execute(f"DELETE FROM findings USING {table} WHERE {same}")  # noqa: S608 -- names of our own
         if here:
             with _shown(connection, here.values()) as table:

@@ -135,6 +135,7 @@ class Round:
         self._look_at_all = False
         self._ramps: tuple[int, Usual] | None = None
         self._unreported: dict[str, Finding] = {}
+        self._failing: list[str] | None = None
 
     def begin(self, writing: threading.Lock) -> None:
         """Take an epoch, and rebuild what the loop before knew."""
@@ -173,6 +174,9 @@ class Round:
             self._unreported[finding.uid] = finding
         self._look_at_all = False
         self._report()
+        if (failing := self._engine.failing) != self._failing:
+            self._ask("worker failing", {"epoch": self._epoch, "detections": failing})
+            self._failing = failing
         if self._ramps is not None:
             self._send_ramps(*self._ramps)
             self._ramps = None

@@ -14,6 +14,7 @@ from jackstop.notify.delivery import counts
 from jackstop.store.tables import channels, meta
 
 _INSTALLATION = "installation"
+_FAILING = "failing_detections"
 _MISSED = 3
 
 
@@ -52,6 +53,19 @@ def note_beat(conn: Connection, now_us: int, name: str, problem: str) -> None:
 def forget_beat(conn: Connection, name: str) -> None:
     """The channel is gone."""
     conn.execute(delete(meta).where(meta.c.key == _beat_key(name)))
+
+
+def note_failing(conn: Connection, names: list[str]) -> None:
+    """These detections cannot run."""
+    conn.execute(delete(meta).where(meta.c.key == _FAILING))
+    if names:
+        conn.execute(insert(meta).values(key=_FAILING, value=json.dumps(names)))
+
+
+def failing(conn: Connection) -> list[str]:
+    """The detections that cannot run."""
+    text = conn.execute(select(meta.c.value).where(meta.c.key == _FAILING)).scalar()
+    return list(json.loads(text)) if text else []
 
 
 def _beat_key(name: str) -> str:

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import pytest
 
 from jackstop.clock import ManualClock
-from jackstop.console.serve import check_console, serve, url_of
+from jackstop.console.address import check_console, url_of
+from jackstop.console.serve import serve
 from jackstop.console.visits import VISIT_S
 from jackstop.control.protocol import Reply
 from jackstop.errors import UserError
@@ -76,7 +77,7 @@ class Rig:
         return Reply(result=ASKED if name == "cases question" else {"state": "quarantined"})
 
     def _work(self):
-        self._task = self._loop.create_task(serve(self.settings, self.run, self.clock))
+        self._task = self._loop.create_task(serve(self.settings, self.run, self.clock, lambda token: token != "w" * 43))
         try:
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
@@ -164,8 +165,13 @@ def test_another_answer_than_yes_or_no_is_none(rig, browser):
     assert rig.answers() == []
 
 
+def test_a_token_that_nobody_was_given_causes_no_work(rig, browser):
+    assert browser.ask("POST", "/was-this-you/" + "w" * 43, {})[0].status == 404
+    assert rig.calls == []
+
+
 def test_a_wrong_token_signs_nobody_in(browser):
-    answer, text = browser.ask("POST", "/was-this-you/" + "w" * 43, {})
+    answer, text = browser.ask("POST", "/was-this-you/" + "v" * 43, {})
     assert answer.status == 404
     assert "no such question" in text
     assert browser.cookie == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,41 @@ def test_one_look_at_everything(bench: Bench) -> None:
         ("two", 1),
         ("all_of_them", 2),
     ]
+
+
+@pytest.mark.parametrize("rewrite", [1, 1_000])
+def test_the_table_of_findings_follows_each_change(bench: Bench, monkeypatch: pytest.MonkeyPatch, rewrite: int) -> None:
+    monkeypatch.setattr("jackstop.detections.engine._REWRITE_ROWS", rewrite)
+    bench.add("one", 0)
+    bench.add("one", 6 * MINUTE_US, key_id="k2")
+    bench.cycle(0)
+    for number in range(3):
+        bench.add("one", number)
+        bench.cycle((number + 1) * 10_000_000)
+        assert bench.table() == [("one", "key:k1", number + 2), ("one", "key:k2", 1)]
+
+
+def test_what_has_one_cadence_is_not_due_all_at_once(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.sql").write_text(COUNTS.format(reason=name))
+        (tmp_path / f"{name}.yaml").write_text(YAML.format(severity="low", window="5m", cadence="1m"))
+    engine, tables = Engine(load(tmp_path)), kept()
+    runs = []
+    for number in range(37):
+        engine.cycle(tables, START_US + number * 5_000_000)
+        runs.append(sum(spent.runs for spent in engine.spent.values()))
+    assert runs[0] == 3
+    assert runs[-1] == 3 + 9
+    assert max(after - before for before, after in pairwise(runs)) == 1
+
+
+def test_a_step_is_what_is_looked_at_again(tmp_path: Path) -> None:
+    text = YAML.format(severity="low", window="1h", cadence="5s")
+    bench = Bench(tmp_path)
+    (tmp_path / "one.yaml").write_text(text.replace("window: 1h", "window: 1h\nstep: 5m"))
+    bench.engine = Engine({"one": load(tmp_path)["one"]})
+    bench.cycle(0)
+    bench.add("one", MINUTE_US)
+    bench.add("one", 6 * MINUTE_US)
+    (found,) = bench.cycle(7 * MINUTE_US, 6 * MINUTE_US)
+    assert (found.first_seen - START_US, found.count) == (6 * MINUTE_US, 1)

@@ -60,9 +60,7 @@ def tables(number: int, example: Example, events: list[Event], wanted: frozenset
     return connection
 
 
-@settings(max_examples=12)
-@given(histories(), st.data())
-def test_what_comes_later_unmakes_nothing(history: tuple[Detection, Example, list[Event]], data: st.DataObject) -> None:
+def later_unmakes_nothing(history: tuple[Detection, Example, list[Event]], data: st.DataObject) -> None:
     detection, example, events = history
     read = detection.tables
     cut = data.draw(st.integers(0, len(events)))
@@ -81,11 +79,7 @@ def batches(events: list[Event], cuts: list[int]) -> Iterator[list[Event]]:
         yield events[start:end]
 
 
-@settings(max_examples=6)
-@given(histories(), st.data())
-def test_many_cycles_find_what_one_look_at_everything_finds(
-    history: tuple[Detection, Example, list[Event]], data: st.DataObject
-) -> None:
+def cycles_find_what_one_look_finds(history: tuple[Detection, Example, list[Event]], data: st.DataObject) -> None:
     detection, example, events = history
     chosen = {name: each for name, each in DETECTIONS.items() if each.reads_findings or each is detection}
     read = frozenset().union(*(each.tables for each in chosen.values()))
@@ -101,3 +95,11 @@ def test_many_cycles_find_what_one_look_at_everything_finds(
     live.cycle(growing, now_us + 3_600_000_000, None)
     whole.once(tables(1, example, events, read))
     assert comparable(live.found) == comparable(whole.found)
+
+
+# bench/soak_mutations.py looks at many more.
+PROPERTIES = (later_unmakes_nothing, cycles_find_what_one_look_finds)
+test_what_comes_later_unmakes_nothing = settings(max_examples=12)(given(histories(), st.data())(later_unmakes_nothing))
+test_many_cycles_find_what_one_look_finds = settings(max_examples=6)(
+    given(histories(), st.data())(cycles_find_what_one_look_finds)
+)

@@ -53,6 +53,7 @@ class Control:
         self.away = False
         self.reports = []
         self.ramps = []
+        self.failing = []
 
     def __call__(self, command, args):
         if self.away:
@@ -62,6 +63,9 @@ class Control:
     def worker_begin(self):
         self.epoch += 1
         return {"epoch": self.epoch}
+
+    def worker_failing(self, epoch, detections):
+        self.failing.append(detections)
 
     def worker_inventory(self, after):
         ids = {"": ["k1"], "k1": ["k2"]}[after]
@@ -155,6 +159,21 @@ def test_what_happened_before_and_after_the_start_is_found_and_reported_once(ben
     round_.run(None)
     assert bench.control.told == ["key:k1", "key:k2"]
     assert (bench.count("inventory"), bench.count("allow")) == (2, 1)
+
+
+def test_control_is_told_which_detections_cannot_run(bench, tmp_path, monkeypatch):
+    folder = tmp_path / "detections"
+    (folder / "three.sql").write_text(SQL.replace("COUNT(*) AS count", "CAST(MIN(key_id) AS BIGINT) AS count"))
+    broken = catalogue.load(folder)
+    monkeypatch.setattr(watching, "shipped", lambda: broken)
+    round_ = bench.begin()
+    round_.run(None)
+    assert bench.control.failing == [[]]
+    bench.happen("k1", 3)
+    for _ in range(2):
+        bench.clock.advance(1)
+        round_.run(None)
+    assert bench.control.failing == [[], ["three"]]
 
 
 def test_a_finding_that_control_did_not_take_is_reported_again(bench):

@@ -17,7 +17,10 @@ from jackstop.store.tables import allowed
 
 def allow(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """`detection`, `entity` (each may be `*`), `reason`, optional `until` (a span). Replaces what was said before."""
-    detection, entity, reason = _detection(str(args["detection"])), str(args["entity"]).strip(), str(args["reason"])
+    detection, entity = _detection(str(args["detection"])), str(args["entity"]).strip()
+    reason = str(args["reason"]).strip()
+    if not reason:
+        raise UserError("what is left alone needs a reason", "add --reason TEXT; it goes into the audit log", 2)
     now_us = ctx.clock.now_us()
     until_us = now_us + parse_span_us(str(args["until"])) if args.get("until") else None
     row = {"detection": detection, "entity": entity, "until_us": until_us, "reason": reason}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
+from jackstop.console.address import url_of
 from jackstop.control.commands import Context
 from jackstop.control.commands.credential import check as check_credentials
 from jackstop.errors import UserError
+from jackstop.gate.listening import is_loopback
 from jackstop.notify import health
 from jackstop.store import tables
 from jackstop.store.engine import HEAD, schema_version
@@ -26,7 +29,17 @@ def result(check: str, problem: str = "", remedy: str = "", *, note: str = "", w
 
 def examine(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
     """All checks that need the store, the vault or the running gates."""
-    found = [_database(ctx), *_sqlite(ctx), _pepper(ctx), *_credentials(ctx), _holds(ctx), *_gates(ctx), *_notify(ctx)]
+    found = [
+        _database(ctx),
+        *_sqlite(ctx),
+        _pepper(ctx),
+        *_credentials(ctx),
+        _holds(ctx),
+        *_gates(ctx),
+        *_notify(ctx),
+        *_questions(ctx),
+        *_detections(ctx),
+    ]
     return {"results": found, "live": ctx.live is not None}
 
 
@@ -125,6 +138,35 @@ def _notify(ctx: Context) -> list[dict[str, Any]]:
     with ctx.store.begin() as conn:
         lines = health.lines(conn, ctx.clock.now_us())
     return [result(line.check, line.problem, line.remedy, note=line.note) for line in lines]
+
+
+def _questions(ctx: Context) -> list[dict[str, Any]]:
+    """Owners are sent a link to the console: it has to lead there from their own machines."""
+    table = tables.channels
+    with ctx.store.begin() as conn:
+        mail = conn.execute(select(table.c.options).where(table.c.enabled, table.c.kind == "email")).scalars().all()
+    here = is_loopback(urlsplit(url_of(ctx.settings)).hostname or "")
+    if not here or all(options.get("questions") == "no" for options in mail):
+        return []
+    problem = "owners are asked by mail, and the link in it leads to this machine only"
+    return [result("questions", problem, "set console_url to the console's address in their browsers", warn=True)]
+
+
+def _detections(ctx: Context) -> list[dict[str, Any]]:
+    """A detection that fails, or leaves everything alone, is off, and says so nowhere else."""
+    table = tables.allowed
+    lasts = table.c.until_us.is_(None) | (table.c.until_us > ctx.clock.now_us())
+    with ctx.store.begin() as conn:
+        failing = health.failing(conn)
+        everything = select(table.c.detection).where(table.c.entity == "*", lasts).order_by(table.c.detection)
+        names = ["all of them" if name == "*" else name for name in conn.execute(everything).scalars()]
+    if failing:
+        problem = f"these cannot run, and see nothing: {', '.join(failing)}"
+        return [result("detections", problem, f"see worker.log in {ctx.home.logs}")]
+    if not names:
+        return []
+    problem = f"these leave everything alone: {', '.join(names)}"
+    return [result("detections", problem, "see `jackstop detections allowed`", warn=True)]
 
 
 COMMANDS = {"doctor examine": examine}

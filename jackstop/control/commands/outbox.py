@@ -84,11 +84,13 @@ def tidy(ctx: Context, _args: dict[str, Any]) -> int:
 
 
 def beats(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
-    """The heartbeats that are due, with their secrets; none while control or a gate is not well."""
+    """The heartbeats that are due, with their secrets; none while control, a gate or a detection is not well."""
     if health.ailing(ctx.live):
         return {"due": []}
     now_us, due = ctx.clock.now_us(), []
     with ctx.store.begin() as conn:
+        if health.failing(conn):
+            return {"due": []}
         rows = conn.execute(select(channels).where(channels.c.enabled, channels.c.kind == "heartbeat")).all()
         for row in rows:
             last = health.last_beat(conn, row.name)

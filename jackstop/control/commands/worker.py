@@ -11,6 +11,7 @@ from sqlalchemy import Row as DbRow
 from jackstop.control.commands import Context
 from jackstop.errors import UserError
 from jackstop.keys.issue import LimitSpec, add_limit
+from jackstop.notify import health
 from jackstop.store import tables
 from jackstop.store.engine import Store
 
@@ -38,6 +39,13 @@ def begin(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
 def _epoch(conn: Connection) -> int:
     known = conn.execute(select(tables.meta.c.value).where(tables.meta.c.key == _EPOCH)).scalar()
     return int(known or 0)
+
+
+def failing(ctx: Context, args: dict[str, Any]) -> None:
+    """The `detections` that cannot run, for `jackstop doctor` and the heartbeats to say so."""
+    with ctx.store.begin() as conn:
+        if int(args["epoch"]) == _epoch(conn):
+            health.note_failing(conn, [str(name) for name in args["detections"]])
 
 
 def inventory(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
@@ -162,4 +170,9 @@ def _change(conn: Connection, store: Store, ramp: DbRow[Any], nusd: int | None) 
     return 1
 
 
-COMMANDS = {"worker begin": begin, "worker inventory": inventory, "worker baselines": baselines}
+COMMANDS = {
+    "worker begin": begin,
+    "worker failing": failing,
+    "worker inventory": inventory,
+    "worker baselines": baselines,
+}

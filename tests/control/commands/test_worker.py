@@ -52,6 +52,16 @@ def test_an_older_worker_sets_no_ramps(bench: Bench) -> None:
     send(bench, epoch=2)
 
 
+def test_detections_that_cannot_run_are_the_doctor_s_business_and_stop_the_heartbeat(bench: Bench) -> None:
+    bench.run("worker begin")
+    bench.run("worker begin")
+    for epoch, names, said in ((2, ["ramp"], 1), (1, [], 1), (2, [], 0)):
+        bench.run("worker failing", epoch=epoch, detections=names)
+        found = [row for row in bench.run("doctor examine")["results"] if row["check"] == "detections"]
+        assert len(found) == said
+    assert not any(row["problem"] for row in found)
+
+
 def test_the_inventory_has_keys_credentials_and_shared_budgets(bench: Bench) -> None:
     plain = bench.issue(team="red", budget=["5usd/day", "1usd/hour"])
     canary = bench.issue(name="bait", canary=True)
