@@ -64,7 +64,9 @@ def facts(turn: Turn, case: Row[Any]) -> dict[str, str | int]:
         "first_seen_us": case.first_seen_us,
         "last_seen_us": case.last_seen_us,
         "remediation": " ".join(
-            next_steps(case.id, case.entity, names, unlawful=case.unlawful)[: _MOST_STEPS + len(UNLAWFUL)]
+            next_steps(case.id, case.entity, names, unlawful=case.unlawful)[
+                : _MOST_STEPS + len(UNLAWFUL) * case.unlawful
+            ]
         ),
         "acknowledged": int(_acknowledged(turn, case.id)),
     }
@@ -120,7 +122,7 @@ def ask_owner(turn: Turn, case: Row[Any], key_id: str, email: str, question: int
     seen = f"between {iso(case.first_seen_us)[:16]}Z and {iso(case.last_seen_us)[:16]}Z"
     text = (
         f"The key {key_id}, which you answer for, was used in an unusual way {seen}: {case.title}. "
-        f"Until you answer it is slowed down. Open {link} and say whether this was you or your application. "
+        f"It is slowed down for now. Open {link} and say whether this was you or your application. "
         f"The link is good until {iso(until_us)[:16]}Z; do not forward it."
     )
     queue(

@@ -112,8 +112,6 @@ def about(detection: str) -> About:
 def next_steps(case_id: int, entity: str, detections: Sequence[str], *, unlawful: bool) -> list[str]:
     """What to do, most urgent first, each once."""
     steps: list[str] = [*UNLAWFUL] if unlawful else []
-    for detection in detections:
-        steps += about(detection).what_to_do
     kind = entity.partition(":")[0]
     if kind == "credential":
         steps += _CREDENTIAL
@@ -121,6 +119,8 @@ def next_steps(case_id: int, entity: str, detections: Sequence[str], *, unlawful
         for detection in detections:
             if detection not in _OUR_OWN:
                 steps += _PLAYBOOK.get(detection, _KEY_T1)
+    for detection in detections:
+        steps += about(detection).what_to_do
     steps.append("When it is over: `jackstop cases close {case} --verdict hijack`, `misuse` or `benign`.")
     return _once(step.replace("{case}", str(case_id)) for step in steps)
 

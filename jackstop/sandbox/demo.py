@@ -163,6 +163,7 @@ class Demo:
     def replay_elsewhere(self, key: str, key_id: str) -> None:
         """The thief is on another network than the key's."""
         before = self.applications.work()
+        self._victims.discard(f"key:{key_id}")  # a case about it says what is so
         self.line("thief", f"has shop-assistant's key, and calls from {SOURCE}")
         calls = self._steal(key, "try")
         attack = self._measure("network", key_id, calls, None, before)

@@ -210,7 +210,8 @@ def test_many_large_bodies_at_once(loaded):
     reasons = {answer.reason for got in found for answer in got}
     assert "overload" in reasons
     assert reasons <= {"overload", "malformed"}
-    assert memory.growth_mb < 3 * ONE_KEY_MB
+    # One key's unfinished bodies have a quarter of this; those that are whole wait for their turn to be judged.
+    assert memory.growth_mb < BUFFERED_MB
     refused = [answer for got in found for answer in got if answer.reason == "overload"]
     assert all(answer.status == 503 and int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert loaded.seen() == before
