@@ -81,8 +81,8 @@ TABLES: dict[str, dict[str, str]] = {
         "blocked_hour_max": "BIGINT",
         "hours_day_max": "BIGINT",
     },
-    # The values of a trait that a key, owner, team or the organisation had shown on at least two days, of the 28 before
-    # `day`.
+    # The values of a trait that a key, owner, team or the organisation had shown in the 28 days before `day`: on two of
+    # them, or in 20 requests.
     "known": {
         "day": "BIGINT",
         "scope": "VARCHAR",

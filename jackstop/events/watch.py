@@ -25,6 +25,7 @@ from jackstop.events.baselines import Usual
 from jackstop.events.digests import Digests
 from jackstop.events.follow import Follow
 from jackstop.events.lake import positions_of
+from jackstop.events.reading import connect
 from jackstop.events.warehouse import Warehouse
 from jackstop.money import NUSD_PER_USD
 from jackstop.settings import Home, Settings
@@ -37,6 +38,7 @@ _STOP_S = 5.0
 _FEED_EVENTS = 20_000
 _REPORT_FINDINGS = 100
 _RAMPS = 500
+_RAMPS_MB = 64
 _RAMP_TIMES = 3
 
 log = logging.getLogger(__name__)
@@ -217,7 +219,7 @@ class Round:
 
 def ramps_of(usual: Usual) -> list[list[Any]]:
     """The allowance of ten minutes of each mature key: three times the most that it ever had, and a dollar at least."""
-    with duckdb.connect() as connection:
+    with connect(_RAMPS_MB) as connection:
         connection.register("baselines", usual.baselines)
         rows = connection.execute(
             "SELECT entity, cost_10m_max_nusd FROM baselines WHERE scope = 'key' AND mature = 1 ORDER BY entity"

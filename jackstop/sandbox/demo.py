@@ -199,7 +199,7 @@ class Demo:
         spent = self.stage.bill()["openai-research"]["cost_nusd"]
         attack = self._measure("swarm", key_id, calls, spent, before, (SOURCE, *SWARM))
         self._tell_case(key_id)
-        self._tell(attack, f"its budget would have let {WIDE_BUDGET} go; the owner is asked, and an administrator told")
+        self._tell(attack, f"its budget would have let {WIDE_BUDGET} go; with a mail channel its owner would be asked")
 
     def replay_resale(self) -> None:
         """The key's own holder, on the right network: only what is asked for tells."""
@@ -325,8 +325,6 @@ class Demo:
                 self.line("", detection["title"])
             for response in case["responses"]:
                 self.line("response", f"{response['action']}, {response['state']}", response["intended_us"])
-            if case["questions"]:
-                self.line("", "the owner is asked: was this you?")
 
     def _fared(self, work: Work) -> str:
         return f"{work.requests} requests, {work.failures} failed"

@@ -106,6 +106,12 @@ def test_known_values_of_four_weeks():
     assert {row["trait"] for row in usual.known.to_pylist()} == {"net", "model"}
 
 
+def test_what_was_there_on_one_day_is_known_from_twenty_requests_on():
+    events = [event(1, src_net="few") for _ in range(19)] + [event(1, src_net="many") for _ in range(20)]
+    events += [event(1, src_net="refused", decision="refused") for _ in range(40)]
+    assert [row["value"] for row in known(usual_of(events), "net")] == ["many"]
+
+
 def test_what_the_gate_refused_teaches_nothing():
     usual = usual_of(
         [event(day, **how) for day in (1, 2) for how in ({"src_net": "n1"}, {"src_net": "x", "decision": "refused"})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_every_thief_is_stopped_and_the_applications_notice_nothing(tmp_path: Pa
         assert attack["first_call_ts"] <= attack["detected_ts"] <= attack["contained_ts"], said
         assert 0 < attack["attacker_spend_nusd"] < 10 * USD
         assert attack["attacker_spend_nusd"] <= attack["attacker_booked_nusd"]
-    assert "was this you?" in said
+    assert re.search(r"response +throttle, applied\n", said)
 
     assert [attack["threat"] for attack in attacks] == ["T1", "T1", "T1", "T4"]
     for attack in attacks:
