@@ -17,6 +17,7 @@ import pytest
 from jackstop.gate.child import LOG_BYTES, last_line, rotate
 from tests.waiting import PATIENCE_S, wait_for
 
+pytestmark = pytest.mark.slow
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
