@@ -72,8 +72,8 @@ def of_shape(courses):
 
 def since_phase(course, at_us):
     """Seconds from the first forwarded call of the phase in which something happened."""
-    began = max((each for each in course.phases_us if each <= at_us), default=course.first_us)
-    return (at_us - began) / US
+    began = max((each for each in course.phases_us if each <= at_us), default=min(course.phases_us))
+    return max(0, at_us - began) / US
 
 
 def lost(course):
