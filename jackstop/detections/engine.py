@@ -288,7 +288,8 @@ def _made(detection: Detection, row: dict[str, Any]) -> Finding:
         cause=row.pop("cause", None) or "",
         evidence={name: value if isinstance(value, str | int | None) else str(value) for name, value in row.items()},
         sources=detection.about.sources,
-        response=detection.about.response,
+        # What a description asks for is for its own severity: worse gets what is due to that.
+        response=detection.about.response if _LEVEL[severity] <= _LEVEL[detection.about.severity] else "",
     )
 
 

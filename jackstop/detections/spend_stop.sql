@@ -4,7 +4,7 @@ SELECT
   q.first_seen,
   q.last_seen,
   q.requests AS count,
-  CASE WHEN COUNT(f.detection) > 0 THEN 'critical' ELSE 'high' END AS severity,
+  CASE WHEN COUNT(f.detection) > 0 THEN 'critical' ELSE 'medium' END AS severity,
   q.cost_nusd,
   q.budget_day_nusd,
   COUNT(DISTINCT f.detection) AS signs,

@@ -303,3 +303,10 @@ def test_a_step_is_what_is_looked_at_again(tmp_path: Path) -> None:
     bench.add("one", 6 * MINUTE_US)
     (found,) = bench.cycle(7 * MINUTE_US, 6 * MINUTE_US)
     assert (found.first_seen - START_US, found.count) == (6 * MINUTE_US, 1)
+
+
+def test_what_a_description_asks_for_is_not_for_worse_than_its_own_severity(bench: Bench) -> None:
+    bench.add("one", 0, n=99)
+    assert [(each.severity, each.response) for each in bench.cycle(5_000_000)] == [("medium", "note")]
+    bench.add("one", 0)
+    assert [(each.severity, each.response) for each in bench.cycle(10_000_000)] == [("high", "")]
