@@ -80,6 +80,16 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, liste
     assert [array for array, _ in again.arrays()] == [array for array, _ in ranges.arrays()]
 
 
+def test_a_cut_at_any_place_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "cut.ranges"
+    write(path, ABOUT, build([("10.0.0.0/8", "A"), ("2001:db8::/32", "B")]))
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place])
+        with pytest.raises(UserError, match="damaged"):
+            read(path)
+
+
 @given(st.data())
 def test_any_damage_is_seen(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.ranges"
