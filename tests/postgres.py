@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,17 +90,26 @@ class Postgres:
             conn.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{HEAD}'")
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+@contextmanager
+def serving() -> Iterator[Postgres]:
+    """A server in a folder of its own, for the block."""
     folder = Path(tempfile.mkdtemp(prefix="jspg-"))
     folder.chmod(0o755)
     try:
         server = Postgres(folder)
         server.start()
-        yield server
-        server.stop()
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ SWEEP_S = 0.25
 HEADS_KEPT_S = 2.0
 """How long the heads of requests are remembered after they were last seen, and not twice as long."""
 UPLOADS_SHARE = 4
-"""One part in so many of `max_buffered_bytes` is the most that bodies of one key take which are not complete."""
+"""One part in so many of `max_buffered_bytes` is the most that bodies of one key take which are not judged yet."""
 HEADS_SHARE = 8
 """One part in so many of `max_buffered_bytes` is for heads that are not complete."""
 JUDGE_NICENESS = 10
@@ -56,7 +56,7 @@ class Gate:
     """One gate process, without its sockets.
 
     `buffered` are the bytes of bodies kept over all connections and exchanges, `buffered_heads` those of heads that are
-    not complete, `uploads` those of bodies that are not complete, by key. `draining` exchanges go on without their
+    not complete, `uploads` those of bodies that are not judged yet, by key. `draining` exchanges go on without their
     client, `counting` ones wait for an exact count.
     """
 
@@ -105,8 +105,14 @@ class Gate:
         """Whether so many bytes are buffered over all connections that no more bodies are taken."""
         return self.buffered > self.settings.gate.max_buffered_bytes
 
+    def upload(self, key_id: str, change: int) -> None:
+        """Count so many more bytes of bodies with this key that are not judged yet."""
+        self.uploads[key_id] += change
+        if not self.uploads[key_id]:
+            del self.uploads[key_id]
+
     def uploads_too_much(self, key_id: str) -> bool:
-        """Whether bodies with this key, not complete yet, fill the share of one key: the others need theirs."""
+        """Whether bodies with this key, not judged yet, fill the share of one key: the others need theirs."""
         gate = self.settings.gate
         return self.uploads[key_id] > max(gate.max_body_bytes, gate.max_buffered_bytes // UPLOADS_SHARE)
 

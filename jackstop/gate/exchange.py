@@ -146,7 +146,8 @@ class Exchange:
         self._body = body
         self._buffer(len(body))
         if len(body) >= LARGE_BODY_BYTES:
-            self._gate.spawn(self._judge_apart())
+            self._gate.upload(self.key_id, len(body))
+            self._gate.spawn(self._judge_apart(len(body)))
         else:
             self._judged(self._judge())
 
@@ -159,9 +160,11 @@ class Exchange:
             note("a body could not be judged", error)
             return refusals.malformed("the request's body cannot be judged")
 
-    async def _judge_apart(self) -> None:
-        """As `_judge`, in a thread: a large body must not keep everyone else waiting."""
-        self._judged(await asyncio.get_running_loop().run_in_executor(self._gate.judge_thread, self._judge))
+    async def _judge_apart(self, size: int) -> None:
+        """As `_judge`, in a thread: a large body must not keep everyone else waiting. Until then it is an upload."""
+        judged = await asyncio.get_running_loop().run_in_executor(self._gate.judge_thread, self._judge)
+        self._gate.upload(self.key_id, -size)
+        self._judged(judged)
 
     def _judged(self, admitted: Admitted | Refused) -> None:
         """Refuse the request, or reserve: at once, or with a wait for what is not leased here."""

@@ -274,9 +274,7 @@ class Connection(asyncio.Protocol):
         gate.buffered_heads += head - self._counted_head
         if body != self._counted_body:
             gate.buffered += body - self._counted_body
-            gate.uploads[self._sender] += body - self._counted_body
-            if not gate.uploads[self._sender]:
-                del gate.uploads[self._sender]
+            gate.upload(self._sender, body - self._counted_body)
         self._counted_head, self._counted_body = head, body
 
     def _pause(self) -> None:

@@ -1,6 +1,7 @@
 """Control and worker killed between what is found and what is done and told about it; what must hold afterwards."""
 
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -8,7 +9,7 @@ from collections import Counter
 from contextlib import closing, contextmanager, suppress
 
 import msgspec
-from sqlalchemy import create_engine, select
+from sqlalchemy import select
 
 from jackstop.cases.finding import Finding, uid_of
 from jackstop.errors import UserError
@@ -82,32 +83,26 @@ def use(system, key):
         return error.code, error.headers.get("x-jackstop-reason")
 
 
+def tell_until_answered(system, command, **args):
+    """What a command in control answers, asked again while control is away."""
+
+    def answer():
+        with suppress(UserError, OSError):
+            return system.tell(command, **args)
+
+    return until(answer, f"control answers `{command}`", 60)
+
+
 def report_until_taken(system, key_id, severity):
     """What a worker does: report until control has answered, however often that takes."""
     now_us = time.time_ns() // 1000
     entity = f"key:{key_id}"
     found = Finding(uid_of("model_spray", entity, 0), "model_spray", severity, entity, now_us - 10**6, now_us, 3)
-    for _ in range(600):
-        with suppress(UserError, OSError):
-            system.tell("findings report", epoch=_NEWEST_WORKER, findings=[msgspec.to_builtins(found)])
-            return
-        time.sleep(0.05)  # control is away, and comes back when it does
-    raise AssertionError("no report was taken")
-
-
-def stored(system, table):
-    """A table's rows as they are on disk."""
-    url = system.environment.get("JACKSTOP_STORE_URL") or f"sqlite:///file:{system.home}/jackstop.db?mode=ro&uri=true"
-    engine = create_engine(url)
-    try:
-        with engine.connect() as conn:
-            return [dict(row) for row in conn.execute(select(table)).mappings()]
-    finally:
-        engine.dispose()
+    tell_until_answered(system, "findings report", epoch=_NEWEST_WORKER, findings=[msgspec.to_builtins(found)])
 
 
 def case_of(system, key_id):
-    found = [row for row in stored(system, tables.cases) if row["entity"] == f"key:{key_id}"]
+    found = [row for row in system.stored(select(tables.cases)) if row["entity"] == f"key:{key_id}"]
     return found[0]["id"] if found else None
 
 
@@ -120,7 +115,7 @@ def sent(system, key_id):
 
 def openings(system, case):
     """Messages that tell of the case's opening, alone or with what came right after it."""
-    rows = [row for row in stored(system, tables.outbox) if row["case_id"] == case and row["state"] != "grouped"]
+    rows = [row for row in system.stored(select(tables.outbox)) if row["case_id"] == case and row["state"] != "grouped"]
     return [row for row in rows if any(each["kind"] == "case.opened" for each in row["payload"]["news"])]
 
 
@@ -132,7 +127,7 @@ def over(system, key_id, gap):
 def check(system, receiver, key, action, gap):
     """Nothing is lost, and nothing was done twice."""
     entity = f"key:{key['id']}"
-    cases = [row for row in stored(system, tables.cases) if row["entity"] == entity]
+    cases = [row for row in system.stored(select(tables.cases)) if row["entity"] == entity]
     assert len(cases) == 1, f"{gap}: {cases}"
     case = system.tell("cases show", id=cases[0]["id"])
     findings = Counter(row["detection"] for row in case["findings"])
@@ -141,7 +136,7 @@ def check(system, receiver, key, action, gap):
     assert made == [(action, "expired" if gap in END_GAPS else "applied")], f"{gap}: {made}"
     entries = Counter(row["kind"] for row in case["entries"])
     assert entries["opened"] == entries["response"] == 1, f"{gap}: {entries}"
-    acts = Counter(row["tag"] for row in stored(system, tables.audit) if row["subject"] == entity)
+    acts = Counter(row["tag"] for row in system.stored(select(tables.audit)) if row["subject"] == entity)
     assert acts[f"system:key:{action}"] == 1, f"{gap}: {acts}"
     assert acts["system:key:release"] == (gap in END_GAPS), f"{gap}: {acts}"
     assert system.tell("audit verify")["ok"], gap
@@ -161,8 +156,6 @@ def _told(system, receiver, case_id, gap):
 
 def kill_at_random(system, receiver, chance, keys):
     """Reports one after the other while control and worker are killed again and again."""
-    import threading
-
     stop, kills = threading.Event(), Counter()
 
     def strike():
@@ -178,7 +171,8 @@ def kill_at_random(system, receiver, chance, keys):
     issued = []
     try:
         for number in range(keys):
-            issued.append(_issue_until_done(system, number))
+            about = {"owner": "app@example.com", "name": f"random {number}", "budget": ["1usd/day"]}
+            issued.append(tell_until_answered(system, "key issue", **about))
             report_until_taken(system, issued[-1]["id"], "critical")
     finally:
         stop.set()
@@ -189,11 +183,3 @@ def kill_at_random(system, receiver, chance, keys):
         until(lambda key=key: sent(system, key["id"]), "everything is told", 120)
         told += check(system, receiver, key, "quarantine", "random")
     return {"keys": len(issued), "kills": kills, "messages": told}
-
-
-def _issue_until_done(system, number):
-    for _ in range(600):
-        with suppress(UserError, OSError):
-            return system.tell("key issue", owner="app@example.com", name=f"random {number}", budget=["1usd/day"])
-        time.sleep(0.05)
-    raise AssertionError("no key was issued")

@@ -230,16 +230,22 @@ class Breakable(System):
         """This key's requests that run."""
         return [hold for hold in self.open_holds() if hold["state"] == "under way" and hold["key_id"] == holder.id]
 
-    def windows(self):
-        """The books as they are in the database, by scope; `over` among them."""
+    def stored(self, query):
+        """What the database itself answers, as rows by name."""
         url = self.environment.get("JACKSTOP_STORE_URL") or f"sqlite:///file:{self.home}/jackstop.db?mode=ro&uri=true"
         engine = create_engine(url)
+        try:
+            with engine.connect() as conn:
+                return [dict(row) for row in conn.execute(query).mappings()]
+        finally:
+            engine.dispose()
+
+    def windows(self):
+        """The books as they are in the database, by scope; `over` among them."""
         joined = windows.join(limits, limits.c.id == windows.c.limit_id)
         columns = (limits.c.scope, windows.c.amount, windows.c.settled, windows.c.leased, windows.c.over)
-        with engine.connect() as conn:
-            rows = conn.execute(select(*columns).select_from(joined).where(limits.c.kind == "usd")).all()
-        engine.dispose()
-        return {row.scope: row._asdict() for row in rows}
+        rows = self.stored(select(*columns).select_from(joined).where(limits.c.kind == "usd"))
+        return {row["scope"]: row for row in rows}
 
     def replays(self):
         self.keeper.look()
@@ -255,6 +261,11 @@ class Breakable(System):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.sandbox.stop()
+
+
+def in_turns(gaps, times, chance):
+    """Every gap so many times, in a new order each time round."""
+    return [gap for _ in range(times) for gap in chance.sample(gaps, len(gaps))]
 
 
 @contextmanager

@@ -110,9 +110,9 @@ class System:
         self.sandbox = sandbox or Sandbox(folder)
         self.process = None
 
-    def command(self, *words, stdin="", status=0):
-        """Run a command; what it printed."""
-        done = subprocess.run(
+    def run(self, *words, stdin=""):
+        """Run a command, however it ends."""
+        return subprocess.run(
             [sys.executable, "-m", "jackstop", *words],
             cwd=ROOT,
             env=self.environment,
@@ -122,6 +122,10 @@ class System:
             timeout=90,
             check=False,
         )
+
+    def command(self, *words, stdin="", status=0):
+        """Run a command; what it printed."""
+        done = self.run(*words, stdin=stdin)
         assert done.returncode == status, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
         return done.stdout
 

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from tests.acceptance import callers
-from tests.acceptance.sockets import Neighbour, answers, connect, one, post, rss_mb, talk, to_the_end
-from tests.acceptance.system import System, until
+from tests.acceptance.siege import under_attack
+from tests.acceptance.sockets import answers, connect, one, post, talk, to_the_end
+from tests.acceptance.system import until
 
 pytestmark = pytest.mark.slow
 
@@ -26,33 +27,10 @@ SHORT = {
 }
 
 
-class Besieged:
-    """A running gate, the attacker's key, and a neighbour at work."""
-
-    def __init__(self, running):
-        self.system = running
-        self.port = running.port
-        self.key, self.key_id = running.key("--budget", "none", "--provider", "openai", name="attacker")
-        neighbour_key, _ = running.key("--budget", "none", "--provider", "anthropic", name="neighbour")
-        self.neighbour = Neighbour(running.port, neighbour_key)
-
-    def seen(self):
-        """Requests of the attacker's that a provider saw."""
-        return sum(row["provider"] == "openai" for row in callers.provider_rows(self.system).values())
-
-    def rss_mb(self):
-        return sum(rss_mb(pid) for pid in self.system.gates())
-
-
 @pytest.fixture(scope="module")
 def besieged(tmp_path_factory):
-    running = System(tmp_path_factory.mktemp("besieged"), environment=SHORT)
-    running.set_up().up()
-    found = Besieged(running)
-    found.neighbour.start()
-    yield found
-    found.neighbour.stop()
-    running.close()
+    with under_attack(tmp_path_factory.mktemp("besieged"), SHORT) as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

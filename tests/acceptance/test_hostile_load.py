@@ -10,8 +10,9 @@ from contextlib import suppress
 import pytest
 
 from tests.acceptance import callers
-from tests.acceptance.sockets import Neighbour, answers, connect, one, post, rss_mb, talk, to_the_end
-from tests.acceptance.system import System, until
+from tests.acceptance.siege import under_attack
+from tests.acceptance.sockets import answers, connect, one, post, talk, to_the_end
+from tests.acceptance.system import until
 
 pytestmark = pytest.mark.slow
 
@@ -29,32 +30,10 @@ SETTINGS = {
 }
 
 
-class Loaded:
-    """One gate, an attacker's key, and a neighbour at work."""
-
-    def __init__(self, running):
-        self.system = running
-        self.port = running.port
-        self.key, self.key_id = running.key("--budget", "none", "--provider", "openai", "--max-output", "128000")
-        neighbour_key, _ = running.key("--budget", "none", "--provider", "anthropic", name="neighbour")
-        self.neighbour = Neighbour(running.port, neighbour_key)
-
-    def seen(self):
-        return sum(row["provider"] == "openai" for row in callers.provider_rows(self.system).values())
-
-    def rss_mb(self):
-        return sum(rss_mb(pid) for pid in self.system.gates())
-
-
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    running = System(tmp_path_factory.mktemp("loaded"), environment=SETTINGS)
-    running.set_up().up()
-    found = Loaded(running)
-    found.neighbour.start()
-    yield found
-    found.neighbour.stop()
-    running.close()
+    with under_attack(tmp_path_factory.mktemp("loaded"), SETTINGS, "--max-output", "128000") as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
@@ -210,8 +189,7 @@ def test_many_large_bodies_at_once(loaded):
     reasons = {answer.reason for got in found for answer in got}
     assert "overload" in reasons
     assert reasons <= {"overload", "malformed"}
-    # One key's unfinished bodies have a quarter of this; those that are whole wait for their turn to be judged.
-    assert memory.growth_mb < BUFFERED_MB
+    assert memory.growth_mb < 3 * ONE_KEY_MB
     refused = [answer for got in found for answer in got if answer.reason == "overload"]
     assert all(answer.status == 503 and int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert loaded.seen() == before

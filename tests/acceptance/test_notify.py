@@ -3,12 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
-from tests.acceptance.system import ROOT, System, until
+from tests.acceptance.system import System, until
 from tests.notify.pieces import WHSEC
 from tests.notify.receivers import Answer, http_receiver
 
@@ -66,16 +64,7 @@ def test_every_message_arrives_whoever_is_killed_while_it_is_sent(system, receiv
 
 def run(system, *words):
     """A command that may fail, since somebody was just killed; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "jackstop", *words],
-        cwd=ROOT,
-        env=system.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.stdout
+    return system.run(*words).stdout
 
 
 def ids(receiver):

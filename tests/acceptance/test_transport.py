@@ -226,15 +226,7 @@ def test_beyond_loopback_keys_never_travel_in_clear(make, tmp_path):
 
 def refused(system, words):
     """What a start says that does not come about, on standard error, without a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "jackstop", *words],
-        cwd=ROOT,
-        env=system.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = system.run(*words)
     assert done.returncode in {2, 3}
     assert "Traceback" not in done.stderr
     assert not done.stdout

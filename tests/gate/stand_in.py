@@ -8,9 +8,13 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from jackstop.errors import UserError
+from jackstop.gate import parent
+from jackstop.gate.listening import split_address
 from jackstop.gate.parent import Parent
 from jackstop.settings import Home, load
 
@@ -18,6 +22,8 @@ PROGRAM = [sys.executable, "-P", __file__]
 
 
 def up(home: Home) -> int:
+    if (home.root / "no-console").exists():
+        parent.CONSOLE_PATIENCE_S = 0.0
     try:
         return Parent(home, load(home), PROGRAM).run()
     except UserError as error:
@@ -43,6 +49,27 @@ def gate(fd: int, ready_fd: int, stop: threading.Event) -> None:
     listener.close()
 
 
+class Console(BaseHTTPRequestHandler):
+    """Says what the console says to whoever asks whether it is there."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"ok\n")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def console(home: Home) -> None:
+    """Answer as the console, unless another one does at this address, or a test wants none."""
+    if (home.root / "no-console").exists():
+        return
+    with suppress(OSError):
+        server = ThreadingHTTPServer(split_address(load(home).console), Console)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind")
@@ -62,6 +89,8 @@ def main() -> int:
     if args.kind == "gate":
         gate(args.fd, args.ready_fd, stop)
     else:
+        if args.kind == "control":
+            console(home)
         if args.ready_fd is not None:
             os.write(args.ready_fd, b"ready")
         stop.wait()

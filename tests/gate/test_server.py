@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,29 @@ async def test_beyond_the_buffer_limit_bodies_are_refused(tmp_path: Path) -> Non
         assert (answered.status, answered.reason) == (503, "overload")
         assert (await rig.chat(key)).status == 200
         await rig.until(lambda: rig.gate.buffered == 0)
+
+
+async def test_what_waits_to_be_judged_counts_as_its_keys(tmp_path: Path) -> None:
+    free = threading.Event()
+    async with running(tmp_path, max_buffered_bytes=20_000_000, max_body_bytes=2_000_000) as rig:
+        key, other = rig.key(), rig.key(2)
+        raw = post(key, b" " * 1_900_000)
+        rig.gate.judge_thread.submit(free.wait)
+        try:
+            waiting = [await rig.connect() for _ in range(2)]
+            for client in waiting:
+                await client.send(raw)
+            await rig.until(lambda: rig.gate.uploads.total() == 3_800_000)
+            late = await rig.connect()
+            await late.send(raw[:-1000])
+            answered = await late.answer()
+            assert (answered.status, answered.reason) == (503, "overload")
+            assert (await rig.chat(other)).status == 200
+        finally:
+            free.set()
+        for client in waiting:
+            assert (await client.answer()).reason == "malformed"
+        assert not rig.gate.uploads
 
 
 async def test_what_waits_behind_a_request_counts_as_its_keys(tmp_path: Path) -> None:
