@@ -8,6 +8,7 @@ On SIGTERM or SIGINT it stops gates, worker and control in this order; a second 
 from __future__ import annotations
 
 import fcntl
+import http.client
 import json
 import os
 import resource
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jackstop.clock import SystemClock, iso
+from jackstop.console.address import url_of
 from jackstop.errors import UserError
 from jackstop.gate.child import Child, Kind, last_line, name_of, reap, rotate, spawn
-from jackstop.gate.listening import address_of, bind, check_listen
+from jackstop.gate.listening import address_of, bind, check_listen, split_address
 from jackstop.settings import KEK_VARIABLE, Home, Settings, load
 
 STATE_VARIABLE = "JACKSTOP_PARENT_STATE"
@@ -41,6 +43,9 @@ READY_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 10.0
 MAX_SUCCESSOR_DEATHS = 3
 REHEARSAL_TIMEOUT_S = 60.0
+CONSOLE_LOOK_S = 0.25
+"""Between two looks at whether the console answers, and how long each of them may take."""
+CONSOLE_PATIENCE_S = 30.0
 
 
 class Parent:
@@ -60,6 +65,7 @@ class Parent:
         self._stopping = False
         self._reload = False
         self._news = "gate on {url}"
+        self._console_until = 0.0
         self._selector = selectors.DefaultSelector()
         self._had_terminal = sys.stdin is not None and sys.stdin.isatty()
 
@@ -143,6 +149,7 @@ class Parent:
             self._replace_self()
         self._keep_all()
         self._announce()
+        self._announce_console()
 
     def _wait(self) -> Iterable[int]:
         """The signals that came, after at most as long as nothing is due."""
@@ -159,6 +166,7 @@ class Parent:
         due = [child.deadline for child in self.children if child.deadline]
         due += [child.started + READY_TIMEOUT_S for child in self.children if child.role == "successor"]
         due += [moment for moment in self._not_before.values() if moment > now]
+        due += [now + CONSOLE_LOOK_S] if self._console_until else []
         return max(0.0, min(due) - now) if due else None
 
     def _on_signal(self, number: int) -> None:
@@ -374,6 +382,19 @@ class Parent:
         scheme = "https" if self.settings.gate.tls_cert else "http"
         self._say(self._news.format(url=f"{scheme}://{address_of(self.listeners[0])}"))
         self._news = ""
+        self._console_until = time.monotonic() + CONSOLE_PATIENCE_S
+
+    def _announce_console(self) -> None:
+        """Say where the console is once it answers, or after a while that it does not."""
+        if not self._console_until:
+            return
+        if _console_answers(self.settings.console):
+            self._say(f"console on {url_of(self.settings)}")
+        elif time.monotonic() < self._console_until:
+            return
+        else:
+            self._say(f"no console on {self.settings.console} yet; {self._log('control', 0)} says why")
+        self._console_until = 0.0
 
     def _log(self, kind: Kind, slot: int) -> Path:
         return self.home.logs / f"{name_of(kind, slot)}.log"
@@ -390,7 +411,8 @@ class Parent:
         log = self.home.logs / "parent.log"
         try:
             rotate(log)
-            with log.open("a", encoding="utf-8") as file:
+            fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
                 file.write(f"{iso(SystemClock().now_us())} {text}\n")
         except OSError:
             pass  # a full disk must not stop the gates
@@ -420,6 +442,18 @@ def _lock(path: Path) -> int:
             os.write(fd, f"{os.getpid()}\n".encode())
             return fd
         os.close(fd)
+
+
+def _console_answers(address: str) -> bool:
+    host, port = split_address(address)
+    connection = http.client.HTTPConnection(host, port, timeout=CONSOLE_LOOK_S)
+    try:
+        connection.request("GET", "/healthz", headers={"Host": "localhost"})
+        return connection.getresponse().read(16) == b"ok\n"
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _has_terminal() -> bool:

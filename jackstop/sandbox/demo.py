@@ -138,8 +138,10 @@ class Demo:
         stage.add_credential("anthropic-main", "anthropic")
         stage.add_credential("deepseek-main", "deepseek")
         self.line("vault", "six provider credentials; no application will ever see one")
+        stage.add_mail_channel()
         stage.open_gate(GATES)
         self.line("gate", f"{GATES} processes on {stage.gate}")
+        self.line("console", f"on {stage.console}; news go out by mail, to a mail server of the demo's own")
         own = ("--team", "shop", "--network", "127.0.0.1/32", "--budget", "5usd/day")
         shop = stage.issue("shop@example.com", "shop-assistant", *own, "--credential", "openai-shop")
         triage, triage_id = stage.issue("help@example.com", "support-triage", *own, "--provider", "anthropic")
@@ -199,7 +201,7 @@ class Demo:
         spent = self.stage.bill()["openai-research"]["cost_nusd"]
         attack = self._measure("swarm", key_id, calls, spent, before, (SOURCE, *SWARM))
         self._tell_case(key_id)
-        self._tell(attack, f"its budget would have let {WIDE_BUDGET} go; with a mail channel its owner would be asked")
+        self._tell(attack, f"its budget would have let {WIDE_BUDGET} go")
 
     def replay_resale(self) -> None:
         """The key's own holder, on the right network: only what is asked for tells."""
@@ -325,6 +327,10 @@ class Demo:
                 self.line("", detection["title"])
             for response in case["responses"]:
                 self.line("response", f"{response['action']}, {response['state']}", response["intended_us"])
+            if case["questions"]:
+                mail = self.stage.mailbox.wait_for(f"Was this you? Key {key_id}", PATIENCE_S)
+                self.line("mail", f"the owner, {mail.content['To']}, is asked: was this you?", mail.came_us)
+                self.line("", "until the answer, the key stays slow; no: it is quarantined, yes: it is released")
 
     def _fared(self, work: Work) -> str:
         return f"{work.requests} requests, {work.failures} failed"

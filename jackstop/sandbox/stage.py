@@ -22,6 +22,7 @@ from typing import Any
 
 from jackstop.errors import UserError
 from jackstop.sandbox.bill import fingerprint
+from jackstop.sandbox.mail import Mailbox
 
 PATIENCE_S = 60
 STOP_S = 15
@@ -110,6 +111,8 @@ class Stage:
         self._secrets: dict[str, str] = {}
         self.providers = ""
         self.gate = ""
+        self.console = ""
+        self.mailbox = Mailbox()
 
     def start(self, command: list[str], **environment: str) -> Process:
         """A process that is stopped with the stage."""
@@ -144,13 +147,21 @@ class Stage:
         options = ["--provider", provider, "--base-url", url, "--exclusive"]
         self.jackstop("credential", "add", name, *options, stdin=self._secrets[name] + "\n")
 
+    def add_mail_channel(self) -> None:
+        """Let news leave by mail, and arrive in the mailbox whomever they are for."""
+        options = {"host": "127.0.0.1", "port": self.mailbox.port, "tls": "none", "from": "jackstop@example.com"}
+        words = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
+        self.jackstop("notify", "add", "mail", "--kind", "email", "--to", "security@example.com", *words)
+
     def open_gate(self, workers: int) -> None:
         """`jackstop up` on free ports."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             console = f"127.0.0.1:{probe.getsockname()[1]}"
         command = ["jackstop", "up", "--gate", "127.0.0.1:0", "--console", console, "--workers", str(workers)]
-        self.gate = self.start(command).wait_for(r"gate on (\S+)")[1]
+        up = self.start(command)
+        self.gate = up.wait_for(r"gate on (\S+)")[1]
+        self.console = up.wait_for(r"console on (\S+)")[1]
 
     def issue(self, owner: str, name: str, *options: str) -> tuple[str, str]:
         """A key and its id."""
@@ -172,4 +183,5 @@ class Stage:
         """Stop everything, last started first, and remove the home."""
         for process in reversed(self._running):
             process.stop()
+        self.mailbox.close()
         shutil.rmtree(self.home, ignore_errors=True)

@@ -21,6 +21,13 @@ pytestmark = pytest.mark.slow
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class Running:
     """A parent in a process of its own, with the lines that it has said."""
 
@@ -30,6 +37,7 @@ class Running:
         self.environment = os.environ | {
             "JACKSTOP_HOME": str(home),
             "JACKSTOP_GATE_LISTEN": "127.0.0.1:0",
+            "JACKSTOP_CONSOLE": f"127.0.0.1:{free_port()}",
             "JACKSTOP_WORKERS": str(workers),
             **environment,
         }
@@ -108,10 +116,21 @@ def test_says_where_the_gate_is_and_stops_in_order(start: Callable[..., Running]
     assert running.ask() in running.pids("gate-0") + running.pids("gate-1")
     pids = running.settled()
     assert len(pids) == 4
+    port = running.environment["JACKSTOP_CONSOLE"].rpartition(":")[2]
+    running.said(f"^console on http://localhost:{port}$")
     assert running.stop() == 0
     assert not any(alive(pid) for pid in pids)
     assert (running.home / "ended").read_text().split() == ["gate", "gate", "worker", "control"]
     assert not (running.home / "run" / "parent.pid").exists()
+
+
+def test_says_where_to_look_when_there_is_no_console(tmp_path: Path, start: Callable[..., Running]) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "no-console").touch()
+    running = start(workers=1)
+    address = running.environment["JACKSTOP_CONSOLE"]
+    running.said(rf"^no console on {address} yet; {running.home}/logs/control\.log says why$")
+    assert running.ask()
 
 
 def test_children_have_no_core_dumps_and_the_worker_is_nice(start: Callable[..., Running]) -> None:

@@ -63,6 +63,9 @@ def test_every_thief_is_stopped_and_the_applications_notice_nothing(tmp_path: Pa
         assert 0 < attack["attacker_spend_nusd"] < 10 * USD
         assert attack["attacker_spend_nusd"] <= attack["attacker_booked_nusd"]
     assert re.search(r"response +throttle, applied\n", said)
+    assert "was this you?" in said
+    assert re.search(r"mail +the owner, research@example\.com, is asked: was this you\?\n", said)
+    assert re.search(r"console +on http://localhost:\d+;", said)
 
     assert [attack["threat"] for attack in attacks] == ["T1", "T1", "T1", "T4"]
     for attack in attacks:
