@@ -20,21 +20,31 @@ ACTIONS = (
     *("note", "alert", "throttle", "quarantine", "release", "rotate", "contain", "approve", "decline", "unlawful"),
 )
 _EVEN_CLOSED = frozenset({"release", "unlawful"})
+_LASTING = frozenset({"throttle", "quarantine", "contain"})
+_OF_THE_WHOLE_CASE = frozenset({"note", "alert", "unlawful"})
 
 Done = list[dict[str, Any]]
 
 
-def respond(turn: Turn, case: Row[Any], action: str, *, on: str, reason: str, for_us: int | None) -> dict[str, Any]:
-    """One action of `ACTIONS` but `note` and `rotate`. Raises UserError where there is nothing to be done."""
+def check(action: str, *, on: str, for_us: int | None) -> None:
+    """Raises UserError for what is no action, and for an option that the action would not heed."""
     if action not in ACTIONS:
         raise UserError(f"there is no action {action!r}", f"use one of: {', '.join(ACTIONS)}", 2)
+    if for_us is not None and action not in _LASTING:
+        raise UserError(f"{action} takes no --for", f"only these last for a time: {', '.join(sorted(_LASTING))}", 2)
+    if on and action in _OF_THE_WHOLE_CASE:
+        raise UserError(f"{action} takes no --on", "leave it out: this is about the whole case", 2)
+
+
+def respond(turn: Turn, case: Row[Any], action: str, *, on: str, reason: str, for_us: int | None) -> dict[str, Any]:
+    """One action of `ACTIONS` but `note` and `rotate`. Raises UserError where there is nothing to be done."""
     if case.state == "closed" and action not in _EVEN_CLOSED:
         raise UserError(f"case {case.id} is closed", f"open it again: jackstop cases reopen {case.id}", 2)
     run: dict[str, Callable[[], Done]] = {
         "alert": lambda: _alert(turn, case, reason),
-        "release": lambda: _release(turn, case, on),
-        "approve": lambda: _approve(turn, case, reason),
-        "decline": lambda: _decline(turn, case, reason),
+        "release": lambda: _release(turn, case, on, reason),
+        "approve": lambda: _approve(turn, case, on, reason),
+        "decline": lambda: _decline(turn, case, on, reason),
         "unlawful": lambda: _unlawful(turn, case, reason),
     }
     done = run[action]() if action in run else _apply(turn, case, action, on, reason, for_us)
@@ -73,14 +83,9 @@ def _apply(turn: Turn, case: Row[Any], action: str, on: str, reason: str, for_us
             until_us=None if for_us is None else turn.now_us + for_us,
         )
         held = responses.claim(turn.conn, action, target)
-        text = responses.said(held) if applied and held is not None else f"{target} is so, or stricter, already"
-        done.append({"target": target, "changed": applied, "text": text})
+        text = f"{target} is so, or stricter, already" if held is None else responses.said(held)
+        done.append({"target": target, "changed": applied, "text": text if applied else f"unchanged: {text}"})
     return done
-
-
-def rotated(turn: Turn, case: Row[Any], target: str, reason: str) -> None:
-    """The key has its new secret."""
-    responses.record_rotation(turn, case.id, target, reason)
 
 
 def _alert(turn: Turn, case: Row[Any], reason: str) -> Done:
@@ -90,9 +95,9 @@ def _alert(turn: Turn, case: Row[Any], reason: str) -> Done:
     return [{"target": f"case:{case.id}", "text": "the channels are told"}]
 
 
-def _release(turn: Turn, case: Row[Any], on: str) -> Done:
+def _release(turn: Turn, case: Row[Any], on: str, reason: str) -> Done:
     done = [
-        _ended(turn, response)
+        _ended(turn, response, reason)
         for response in reversed(_in_force(turn, case))
         if response.action != "allowance" and on in {"", response.target}
     ]
@@ -105,8 +110,8 @@ def _release(turn: Turn, case: Row[Any], on: str) -> Done:
     return done
 
 
-def _ended(turn: Turn, response: Row[Any]) -> dict[str, Any]:
-    restored = responses.end(turn, response, "reversed")
+def _ended(turn: Turn, response: Row[Any], reason: str = "") -> dict[str, Any]:
+    restored = responses.end(turn, response, "reversed", reason)
     what = response.target.replace(":", " ", 1)
     text = f"{what} is as before" if restored else f"{what} is left as it is: somebody has changed it since"
     return {"target": response.target, "changed": restored, "text": text}
@@ -120,9 +125,9 @@ def _awaiting(turn: Turn, case: Row[Any]) -> list[Row[Any]]:
     return [row for row in responses.of_case(turn.conn, case.id) if row.state == "awaiting"]
 
 
-def _approve(turn: Turn, case: Row[Any], reason: str) -> Done:
+def _approve(turn: Turn, case: Row[Any], on: str, reason: str) -> Done:
     done = []
-    for response in _require_awaiting(turn, case):
+    for response in _require_awaiting(turn, case, on):
         detail = {"case": case.id, "action": response.action, "reason": reason}
         audit.record(turn.conn, turn.now_us, turn.actor, Tag.CASE_APPROVE, response.target, detail)
         changed = tend.approve(turn, response, reason or "approved")
@@ -132,17 +137,18 @@ def _approve(turn: Turn, case: Row[Any], reason: str) -> Done:
     return done
 
 
-def _decline(turn: Turn, case: Row[Any], reason: str) -> Done:
-    waiting = _require_awaiting(turn, case)
+def _decline(turn: Turn, case: Row[Any], on: str, reason: str) -> Done:
+    waiting = _require_awaiting(turn, case, on)
     for response in waiting:
         responses.decline(turn, response, reason)
     return [{"target": each.target, "changed": False, "text": f"{each.target} stays as it is"} for each in waiting]
 
 
-def _require_awaiting(turn: Turn, case: Row[Any]) -> list[Row[Any]]:
-    found = _awaiting(turn, case)
+def _require_awaiting(turn: Turn, case: Row[Any], on: str) -> list[Row[Any]]:
+    found = [response for response in _awaiting(turn, case) if on in {"", response.target}]
     if not found:
-        raise UserError(f"nothing in case {case.id} waits for approval", "see `jackstop cases show`", 2)
+        what = f"nothing in case {case.id}" + (f" about {on}" if on else "")
+        raise UserError(f"{what} waits for approval", "see `jackstop cases show`", 2)
     return found
 
 

@@ -122,7 +122,7 @@ def ask_owner(turn: Turn, case: Row[Any], key_id: str, email: str, question: int
     seen = f"between {iso(case.first_seen_us)[:16]}Z and {iso(case.last_seen_us)[:16]}Z"
     text = (
         f"The key {key_id}, which you answer for, was used in an unusual way {seen}: {case.title}. "
-        f"It is slowed down for now. Open {link} and say whether this was you or your application. "
+        f"It is slowed down. Open {link} and say whether this was you or your application. "
         f"The link is good until {iso(until_us)[:16]}Z; do not forward it."
     )
     queue(
@@ -138,5 +138,6 @@ def ask_owner(turn: Turn, case: Row[Any], key_id: str, email: str, question: int
             group_key=f"case-{case.id}",
             actions=(("Answer", link),),
             to=email,
+            until_us=until_us,
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -17,9 +18,7 @@ MOST = 200
 _ACTS = ("admin:key:%", "admin:credential:%", "admin:budget:%", "admin:hold:%", "admin:person:%", "admin:team:%")
 
 
-def radius(
-    conn: Connection, entities: Iterable[str], first_us: int, last_us: int, actors: Sequence[str]
-) -> dict[str, Any]:
+def radius(conn: Connection, entities: Iterable[str], first_us: int, last_us: int) -> dict[str, Any]:
     """Of the keys among the entities: the owners' other keys, the credentials in reach, and acts within a day."""
     named = [(kind, name) for kind, _, name in (each.partition(":") for each in entities)]
     ids = [name for kind, name in named if kind == "key"]
@@ -32,13 +31,13 @@ def radius(
         .order_by(keys.c.created_us.desc())
         .limit(MOST)
     ).all()
-    subjects = {f"key:{row.id}" for row in (*mine, *others)} | {f"person:{owner}" for owner in owners}
-    who = {f"person:{owner}" for owner in owners} | set(actors)
+    who = [f"person:{owner}" for owner in owners]
+    subjects = {f"key:{row.id}" for row in (*mine, *others)}.union(who)
     return {
-        "owners": [f"person:{owner}" for owner in owners],
+        "owners": who,
         "other_keys": [_key(row, mine, first_us, last_us) for row in others],
         "credentials": _credentials(conn, mine),
-        "acts": _acts(conn, first_us - NEAR_US, last_us + NEAR_US, subjects, who, owners),
+        "acts": _acts(conn, first_us - NEAR_US, last_us + NEAR_US, subjects, who),
     }
 
 
@@ -71,7 +70,7 @@ def _in_reach(policy: Policy, row: Row[Any]) -> bool:
 
 
 def _acts(
-    conn: Connection, since_us: int, until_us: int, subjects: set[str], who: set[str], owners: Sequence[int]
+    conn: Connection, since_us: int, until_us: int, subjects: set[str], who: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Rows of the audit log about these subjects or by these people; the log is in the order of time."""
     first, last = _seq_at(conn, since_us), _seq_at(conn, until_us + 1)
@@ -80,13 +79,12 @@ def _acts(
         .where(audit.c.seq >= first, audit.c.seq < last, or_(*(audit.c.tag.like(each) for each in _ACTS)))
         .order_by(audit.c.seq)
     )
-    mine = {f"person:{owner}" for owner in owners}
-    found = [
+    found = (
         {"ts_us": row.ts_us, "actor": row.actor, "tag": row.tag, "subject": row.subject}
         for row in conn.execute(statement)
-        if row.subject in subjects or row.actor in who or row.detail.get("owner") in mine
-    ]
-    return found[:MOST]
+        if row.subject in subjects or row.actor in who or row.detail.get("owner") in who
+    )
+    return list(islice(found, MOST))
 
 
 def _seq_at(conn: Connection, ts_us: int) -> int:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from jackstop.clock import iso
 from jackstop.money import format_usd
 
 HOUR_US = 3_600_000_000
+PART = 50_000
+"""How many requests are held in memory while they are put in order."""
 _TOP = 10
 _KEPT = (
     *("ts", "event_id", "request_id", "provider", "account", "region", "credential_id", "provider_key_id", "key_id"),
@@ -58,6 +66,12 @@ class Tally:
             if event[name]:
                 counted[str(event[name])] += 1
 
+    def counting(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events as they come, each added."""
+        for event in events:
+            self.add(event)
+            yield event
+
     def summary(self, held_nusd: int, open_holds: int) -> dict[str, Any]:
         """As rows for people and programs; `held_nusd` are holds of requests whose cost nobody has reported."""
         return {
@@ -82,6 +96,30 @@ def request(event: Event) -> dict[str, Any]:
     """One event as the export has it, with the hash of the whole."""
     kept = {name: event[name] for name in _KEPT if event[name] not in {None, ""}}
     return {**kept, "utc": iso(event["ts"]), "sha256": event_hash(event)}
+
+
+@contextmanager
+def in_order(requests: Iterable[Mapping[str, Any]], folder: Path) -> Iterator[Iterator[dict[str, Any]]]:
+    """The requests by time, however many. All are read first, and wait in nameless files on the disk of `folder`."""
+    unread, by_time = iter(requests), itemgetter("ts", "event_id")
+    with ExitStack() as files:
+        parts = []
+        while part := sorted(islice(unread, PART), key=by_time):
+            file = files.enter_context(TemporaryFile("w+", dir=folder, encoding="utf-8"))
+            file.writelines(json.dumps(row) + "\n" for row in part)
+            file.seek(0)
+            parts.append(map(json.loads, file))
+        yield heapq.merge(*parts, key=by_time)
+
+
+def as_json(case: Mapping[str, Any], money: Mapping[str, Any], requests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The export as the lines of one JSON object."""
+    yield f'{{"case": {json.dumps(case, indent=2)},'
+    yield f'"money": {json.dumps(money, indent=2)},'
+    yield '"requests": ['
+    for number, row in enumerate(requests):
+        yield ("," if number else " ") + json.dumps(row)
+    yield "]}"
 
 
 def text(case: Mapping[str, Any], money: Mapping[str, Any], requests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -123,9 +161,21 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
 def _timeline(case: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "Timeline (UTC)"
+    for ts_us, line in sorted([*_seen(case), *_done(case)], key=itemgetter(0)):
+        yield f"{iso(ts_us)[:19]}Z  {line}"
+
+
+def _seen(case: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     for row in case["findings"]:
         count = f"{row['count']} times, last {iso(row['last_seen_us'])[:19]}Z"
-        yield f"{iso(row['first_seen_us'])[:19]}Z  seen: {row['detection']} ({row['severity']}), {count}"
+        yield row["first_seen_us"], f"seen: {row['detection']} ({row['severity']}), {count}"
+
+
+def _done(case: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     for row in case["responses"]:
+        what = f"{row['action']} of {row['target']}"
         if row["applied_us"]:
-            yield f"{iso(row['applied_us'])[:19]}Z  done: {row['action']} of {row['target']}"
+            yield row["applied_us"], f"done: {what}"
+        if row["state"] in {"expired", "reversed"}:
+            over = f"released: {what}" if row["restored"] else f"taken over: {what}, by hand or by another response"
+            yield row["ended_us"], over

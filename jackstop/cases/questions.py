@@ -140,6 +140,8 @@ def answer(turn: Turn, token: str, given: str, key: Secret) -> dict[str, Any]:
 
 
 def _yes(turn: Turn, case_id: int, target: str) -> list[str]:
+    if (verdict := read(turn.conn, case_id).verdict) not in {"", "benign"}:
+        return [f"the case is closed as {verdict}: nothing is released"]
     said = []
     held = responses.claim(turn.conn, "throttle", target)
     if held is not None and held.case_id == case_id and responses.end(turn, held, "reversed"):

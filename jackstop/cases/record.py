@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 from jackstop.cases.blast import radius
 from jackstop.cases.responses import of_case
 from jackstop.cases.steps import UNLAWFUL, about, next_steps
-from jackstop.cases.turn import SYSTEM, Turn, entities, named
+from jackstop.cases.turn import Turn, entities, named
 from jackstop.store.tables import case_entries, findings, keys, people, questions
 
 MOST_FINDINGS = 500
@@ -26,10 +26,7 @@ def full(turn: Turn, case: Row[Any]) -> dict[str, Any]:
     names = list(dict.fromkeys(row["detection"] for row in found))
     until_us = case.closed_us if case.state == "closed" else turn.now_us
     made = [dict(row._mapping) for row in of_case(turn.conn, case.id)]  # noqa: SLF001 -- SQLAlchemy's own name for it
-    actors = {row["actor"] for row in made} - {SYSTEM}
-    blast = radius(
-        turn.conn, about_it, case.first_seen_us, case.last_seen_us, sorted(actors & set(_owners(turn, about_it)))
-    )
+    blast = radius(turn.conn, about_it, case.first_seen_us, case.last_seen_us)
     return {
         **case._asdict(),
         "entities": about_it,
@@ -55,7 +52,10 @@ def leaving(turn: Turn, case: Row[Any]) -> dict[str, Any]:
     kept = {name: whole[name] for name in _LEAVING}
     for row in kept["findings"]:
         row["entity"] = named(row["entity"])
-    kept["responses"] = [{name: row[name] for name in _OF_A_RESPONSE} for row in kept["responses"]]
+    kept["responses"] = [
+        {**{name: row[name] for name in _OF_A_RESPONSE}, "restored": row["before"].get("restored")}
+        for row in kept["responses"]
+    ]
     for row in kept["keys"]:
         del row["owner_id"]
     return kept
@@ -66,7 +66,7 @@ _LEAVING = (
     *("since_us", "until_us", "scopes", "detections", "findings", "responses", "keys"),
 )
 _OF_A_RESPONSE = ("id", "action", "target", "state", "intended_us", "applied_us", "until_us", "ended_us")
-"""Not who did it, nor with what words."""
+"""Not who did it, nor with what words. `restored` says of one that is over whether that put back what was before."""
 
 
 def _rows(turn: Turn, table: Any, most: int, case_id: int) -> list[dict[str, Any]]:
@@ -88,10 +88,6 @@ def _keys(turn: Turn, about_it: list[str]) -> list[dict[str, Any]]:
     )
     statement = select(*columns).where(keys.c.id.in_(ids)).order_by(keys.c.id)
     return [dict(row) for row in turn.conn.execute(statement).mappings()]
-
-
-def _owners(turn: Turn, about_it: list[str]) -> list[str]:
-    return [f"person:{row['owner_id']}" for row in _keys(turn, about_it)]
 
 
 def _questions(turn: Turn, case_id: int) -> list[dict[str, Any]]:

@@ -151,15 +151,15 @@ def propose(
     return made
 
 
-def end(turn: Turn, response: Row[Any], state: Ending) -> bool:
+def end(turn: Turn, response: Row[Any], state: Ending, reason: str = "") -> bool:
     """Undo an applied response; whether that changed its target, which it does not where somebody else has since."""
     field = _field(turn.conn, response.action, response.target)
     restored = field is not None and field.value(turn.conn) == response.before["set"]
     if field is not None and restored:
         field.set(turn, response.before["was"])
-        detail = {"case": response.case_id, "set": response.before["was"], "why": state}
+        detail = {"case": response.case_id, "set": response.before["was"], "why": state, "reason": reason}
         _audit(turn, _ENDED_TAGS, response.action, response.target, detail)
-    _close(turn, response, state, restored=restored, why="")
+    _close(turn, response, state, restored=restored, reason=reason)
     return restored
 
 
@@ -296,14 +296,18 @@ def _uid(case_id: int, action: str, target: str, number: int) -> str:
     return hashlib.blake2b(f"{case_id}\n{action}\n{target}\n{number}".encode(), digest_size=12).hexdigest()
 
 
-def _close(turn: Turn, response: Row[Any], state: Ending, *, restored: bool, why: str) -> None:
+def _close(turn: Turn, response: Row[Any], state: Ending, *, restored: bool, why: str = "", reason: str = "") -> None:
     turn.conn.execute(
         update(tables.responses)
         .where(tables.responses.c.id == response.id)
-        .values(state=state, ended_us=turn.now_us, before={**response.before, "ended_by": turn.actor})
+        .values(
+            state=state,
+            ended_us=turn.now_us,
+            before={**response.before, "ended_by": turn.actor, "restored": restored},
+        )
     )
     detail = {"action": response.action, "target": response.target, "restored": restored, "why": why}
-    write(turn, response.case_id, state, **detail)
+    write(turn, response.case_id, state, **detail, reason=reason)
 
 
 def _audit(turn: Turn, tags: dict[str, tuple[Tag, Tag]], action: str, target: str, detail: dict[str, Any]) -> None:

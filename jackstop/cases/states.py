@@ -56,7 +56,7 @@ def reopen(turn: Turn, case: Row[Any], why: str) -> Row[Any]:
     turn.conn.execute(update(cases).where(cases.c.id == case.id).values(updated_us=turn.now_us, **values))
     write(turn, case.id, "reopened", why=why, was=case.verdict)
     tag = Tag.SYSTEM_CASE_REOPEN if turn.actor == SYSTEM else Tag.CASE_REOPEN
-    audit.record(turn.conn, turn.now_us, turn.actor, tag, f"case:{case.id}", {"was": case.verdict})
+    audit.record(turn.conn, turn.now_us, turn.actor, tag, f"case:{case.id}", {"was": case.verdict, "reason": why})
     fresh = read(turn.conn, case.id)
     flag(turn, entities(turn.conn, fresh))
     return fresh

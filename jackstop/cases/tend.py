@@ -31,9 +31,10 @@ def tend(turn: Turn) -> bool:
 def _unanswered(turn: Turn, response: Row[Any]) -> None:
     case = read(turn.conn, response.case_id)
     what = named(response.target)
-    if turn.settings.responses.unanswered == "act" and approve(turn, response, "nobody answered in time"):
-        entry = write(turn, case.id, "news", about="approval")
-        announce(turn, case, "case.updated", entry, [f"nobody answered in time, and {what} is contained"])
+    if turn.settings.responses.unanswered == "act":
+        if approve(turn, response, "nobody answered in time"):
+            entry = write(turn, case.id, "news", about="approval")
+            announce(turn, case, "case.updated", entry, [f"nobody answered in time, and {what} is contained"])
         return
     turn.conn.execute(update(table).where(table.c.id == response.id).values(deadline_us=None))
     entry = write(turn, case.id, "unanswered", action=response.action, target=response.target)

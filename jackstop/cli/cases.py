@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -55,7 +54,9 @@ def register(commands: Subparsers) -> None:
     for parser in (shown, done, exported, closed, noted, opened):
         parser.add_argument("id", metavar="ID", type=number, help="the case's number")
     done.add_argument("action", metavar="ACTION", choices=_ACTIONS, help=", ".join(_ACTIONS))
-    done.add_argument("--for", dest="span", metavar="SPAN", help="how long it lasts, such as 2h")
+    done.add_argument(
+        "--for", dest="span", metavar="SPAN", help="how long it throttles, quarantines or contains, such as 2h"
+    )
     done.add_argument("--on", metavar="WHAT", help="key:ID or credential:NAME; default: what the case is about")
     exported.add_argument("--format", choices=("json", "text"), help="default: text")
     exported.add_argument("--out", metavar="FILE", help="default: standard output")
@@ -137,21 +138,15 @@ def _export(args: argparse.Namespace, session: Session) -> int:
 
     form = args.format or ("json" if args.json else "text")
     case = session.call("cases export", id=args.id, format=form)
-    tally, requests = export.Tally(), []
-    for event in _events(case, session):
-        tally.add(event)
-        requests.append(export.request(event))
-    requests.sort(key=lambda row: (row["ts"], row["event_id"]))
-    money = tally.summary(*_held(case, session))
-    del case["scopes"]
-    with _output(args.out) as out:
-        if form == "json":
-            json.dump({"case": case, "money": money, "requests": requests}, out, indent=2)
-            out.write("\n")
-        else:
-            out.writelines(f"{line}\n" for line in export.text(case, money, requests))
+    tally = export.Tally()
+    found = map(export.request, tally.counting(_events(case, session)))
+    with export.in_order(found, session.home.root) as requests, _output(args.out) as out:
+        money = tally.summary(*_held(case, session))
+        del case["scopes"]
+        lines = (export.as_json if form == "json" else export.text)(case, money, requests)
+        out.writelines(f"{line}\n" for line in lines)
     if args.out is not None:
-        print(f"case {case['id']} with {len(requests)} requests written to {args.out}", file=sys.stderr)
+        print(f"case {case['id']} with {tally.requests} requests written to {args.out}", file=sys.stderr)
     return 0
 
 

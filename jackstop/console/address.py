@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from jackstop.errors import UserError
 from jackstop.gate.listening import is_loopback, split_address
 from jackstop.settings import Settings
@@ -17,7 +19,13 @@ def url_of(settings: Settings) -> str:
 
 
 def check_console(settings: Settings) -> None:
-    """Raise UserError where what people answer would cross a network in clear."""
+    """Raise UserError where nobody could open a link, or what people answer would cross a network in clear."""
+    if not _is_address(url_of(settings)):
+        raise UserError(
+            f"console_url is no address of a page: {settings.console_url}",
+            "write it as https://jackstop.example.com",
+            2,
+        )
     host, _ = split_address(settings.console)
     if not is_loopback(host) and not settings.console_url.startswith("https://"):
         raise UserError(
@@ -25,3 +33,11 @@ def check_console(settings: Settings) -> None:
             "let a proxy that ends TLS stand before it, and set console_url to its https:// address",
             2,
         )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""The console's pages and routes: for now "was this you?", which a key's owner answers.
+"""The console's pages and routes: "was this you?", which a key's owner answers.
 
 Every page is HTML without scripts; nothing is loaded from elsewhere, framed or cached, and no
 other site gets to know an address.

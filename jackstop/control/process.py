@@ -193,6 +193,8 @@ class Control:
             )
         except UserError as error:
             log.error("no console: %s; %s", error.problem, error.remedy)  # noqa: TRY400 -- a setting, not the code
+        except Exception:
+            log.exception("the console has failed, and is away until control starts again")
 
     async def _ask_for_console(self, name: str, args: dict[str, Any]) -> Reply:
         return await self._run_command(Command(name, args), CONSOLE)

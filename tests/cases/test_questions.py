@@ -149,3 +149,24 @@ def test_an_answer_is_yes_or_no(desk: Desk) -> None:
     with pytest.raises(UserError, match="no answer"):
         desk.run("cases answer", token=token, answer="maybe")
     assert desk.run("cases answer", token=token, answer="yes")["state"] == "live"
+
+
+@pytest.mark.parametrize("verdict", ["hijack", "misuse"])
+def test_yes_changes_nothing_once_somebody_has_said_that_it_was_no_owner_s_doing(desk: Desk, verdict: str) -> None:
+    key = desk.key()
+    ramp(desk, key, 5_000)
+    case = desk.find(f"key:{key}", "high")
+    desk.run("cases close", id=case, verdict=verdict)
+    assert "slowed down" in desk.run("cases answer", token=desk.tokens()[-1], answer="yes")["state"]
+    assert desk.responses(case) == [("throttle", "applied")]
+    assert ramp_of(desk, key) == 5_000
+
+
+def test_a_question_that_could_not_be_delivered_by_its_end_is_dropped(desk: Desk) -> None:
+    throttled(desk)
+    desk.pass_time(2 * DAY_US)
+    kinds = [message["payload"]["news"][0]["kind"] for message in desk.run("outbox take", busy=[])["messages"]]
+    assert "question" not in kinds
+    (question,) = [row for row in desk.rows(tables.outbox) if row["kind"] == "question"]
+    assert question["state"] == "dropped"
+    assert "too late" in question["error"]

@@ -266,3 +266,60 @@ def test_another_key_can_be_named(desk: Desk) -> None:
     assert desk.state(key)[0] == "quarantined"
     with pytest.raises(UserError, match="is not what this can be done to"):
         desk.run("cases respond", id=case, action="quarantine", on="key:nobody")
+
+
+def test_what_an_action_would_not_heed_is_wrong_use(desk: Desk) -> None:
+    key = desk.key()
+    case = desk.find(f"key:{key}", "high")
+    for action in ("rotate", "release", "note", "alert", "approve", "decline", "unlawful"):
+        with pytest.raises(UserError, match=f"{action} takes no --for") as wrong:
+            desk.run("cases respond", id=case, action=action, reason="x", **{"for": "2h"})
+        assert wrong.value.status == 2
+    for action in ("note", "alert", "unlawful"):
+        with pytest.raises(UserError, match=f"{action} takes no --on"):
+            desk.run("cases respond", id=case, action=action, reason="x", on=f"key:{key}")
+    assert desk.responses(case) == [("throttle", "applied")]
+
+
+def test_one_of_several_that_wait_can_be_approved(desk: Desk) -> None:
+    desk.credential("one")
+    desk.credential("two")
+    case = desk.find("credential:one", "critical", cause="leak")
+    assert desk.find("credential:two", "critical", cause="leak") == case
+    with pytest.raises(UserError, match="nothing in case 1 about credential:three waits"):
+        desk.run("cases respond", id=case, action="approve", on="credential:three")
+    desk.run("cases respond", id=case, action="approve", on="credential:two")
+    states = {row["name"]: row["state"] for row in desk.run("credential list")["rows"]}
+    assert states == {"one": "active", "two": "contained"}
+    desk.run("cases respond", id=case, action="decline", on="credential:one")
+    assert desk.responses(case) == [("contain", "declined"), ("contain", "applied")]
+
+
+def test_a_person_s_reason_is_in_the_case_and_in_the_audit_log(desk: Desk) -> None:
+    key = desk.key()
+    case = desk.find(f"key:{key}", "critical")
+    desk.run("cases respond", id=case, action="rotate", reason="why it was rotated")
+    desk.run("cases respond", id=case, action="release", reason="why it was released")
+    desk.run("cases close", id=case, verdict="hijack", reason="why it was closed")
+    desk.run("cases reopen", id=case, reason="why it was opened")
+    for reason in ("why it was rotated", "why it was released", "why it was closed", "why it was opened"):
+        assert reason in str(desk.case(case)["entries"])
+        assert reason in str([row["detail"] for row in desk.rows(tables.audit)])
+
+
+def test_what_a_person_contained_meanwhile_is_not_said_to_wait(desk: Desk) -> None:
+    desk.respond_with(unanswered="act", approval_s=60)
+    desk.credential("main")
+    case = desk.find("credential:main", "critical")
+    desk.run("credential contain", name="main")
+    desk.pass_time(MINUTE_US)
+    assert desk.responses(case) == [("contain", "failed")]
+    assert desk.kinds() == ["approval", "case.opened"]
+
+
+def test_what_is_there_already_is_said_with_its_end(desk: Desk) -> None:
+    case = desk.find(f"key:{desk.key()}", "high")
+    (done,) = desk.run("cases respond", id=case, action="throttle", **{"for": "24h"})["done"]
+    assert not done["changed"]
+    assert done["text"].startswith("unchanged: ")
+    assert done["text"].endswith("until 2026-11-23T13:00Z")

@@ -204,3 +204,10 @@ def test_pages_do_not_cross_a_network_in_clear():
     with pytest.raises(UserError, match="in clear"):
         check_console(Settings(console="0.0.0.0:8081"))
     check_console(Settings(console="0.0.0.0:8081", console_url="https://jackstop.example.com"))
+
+
+@pytest.mark.parametrize("url", ["jackstop.example.com", "https://", "https://[jackstop", "ftp://jackstop.example.com"])
+def test_links_begin_with_an_address_that_browsers_can_open(url):
+    with pytest.raises(UserError, match="console_url is no address"):
+        check_console(Settings(console_url=url))
+    check_console(Settings())

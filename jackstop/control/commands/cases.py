@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Row, and_, func, select
 
-from jackstop.cases import acts, questions, states
+from jackstop.cases import acts, questions, responses, states
 from jackstop.cases.announce import announce
 from jackstop.cases.record import full, leaving
 from jackstop.cases.turn import Turn, begin, write
@@ -22,7 +22,7 @@ from jackstop.store.audit import Tag
 from jackstop.vault.credentials import load_pepper, question_key
 
 PAGE_ROWS = 500
-VERDICTS = ("hijack", "misuse", "benign")
+VERDICTS = get_args(states.Verdict)
 
 
 @contextmanager
@@ -58,6 +58,7 @@ def respond(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Take an `action` in the case `id`: optional `reason`, `for` (a span), `on` (key:ID or credential:NAME)."""
     action, reason, on = str(args["action"]), str(args.get("reason") or ""), str(args.get("on") or "")
     for_us = parse_span_us(str(args["for"])) if args.get("for") else None
+    acts.check(action, on=on, for_us=for_us)
     with _turn(ctx) as turn:
         case = _find(turn, args)
         if action == "rotate":
@@ -72,8 +73,8 @@ def _rotate(turn: Turn, ctx: Context, case: Row[Any], on: str, reason: str) -> d
     targets = acts.targets(turn, case, "rotate", on)
     if len(targets) > 1:
         raise UserError(f"case {case.id} has several keys", f"name one: --on {targets[0]}", 2)
-    made = rotate_within(turn.conn, ctx, targets[0].removeprefix("key:"), 0)
-    acts.rotated(turn, case, targets[0], reason)
+    made = rotate_within(turn.conn, ctx, targets[0].removeprefix("key:"), 0, case=case.id, reason=reason)
+    responses.record_rotation(turn, case.id, targets[0], reason)
     state = questions.key_state(turn, made["id"])
     done = [{"target": targets[0], "text": f"it has a new secret; the key is {state}"}]
     return {"id": case.id, "action": "rotate", "done": done, "key": made["key"]}

@@ -231,8 +231,8 @@ def rotate(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         return rotate_within(conn, ctx, str(args["id"]), grace_us)
 
 
-def rotate_within(conn: Connection, ctx: Context, key_id: str, grace_us: int) -> dict[str, Any]:
-    """`rotate` as part of a transaction."""
+def rotate_within(conn: Connection, ctx: Context, key_id: str, grace_us: int, **detail: Any) -> dict[str, Any]:
+    """`rotate` as part of a transaction; `detail` goes into the audit log."""
     now_us = ctx.clock.now_us()
     row = _find(conn, key_id)
     if row.state == "revoked":
@@ -251,7 +251,7 @@ def rotate_within(conn: Connection, ctx: Context, key_id: str, grace_us: int) ->
         digest=key_format.digest(pepper.reveal(), fresh.reveal()),
         retiring=retiring,
     )
-    audit.record(conn, now_us, ctx.actor, Tag.KEY_ROTATE, f"key:{row.id}", {"grace_us": grace_us})
+    audit.record(conn, now_us, ctx.actor, Tag.KEY_ROTATE, f"key:{row.id}", {"grace_us": grace_us, **detail})
     return {
         "key": fresh.reveal().decode(),
         "id": row.id,
