@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,6 +24,9 @@ SHOWN_BAD = 10
 OLD_US = 30 * 86_400_000_000
 """Data older than this is still used, and warned of: addresses move."""
 
+_MOST_BYTES = 1 << 30
+"""Of a file, unpacked: all of it is in memory while it is read."""
+_CHUNK_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _GZIP = b"\x1f\x8b"
 _MOST_OF_IPV4 = 1 << 31
@@ -52,9 +57,9 @@ def prepare(path: Path, kind: Kind, name: str, form: Format, now_us: int) -> Pre
         raise UserError(f"{name!r} is no name for address data", "use small letters, digits, - and _", 2)
     content, modified_us = _content(path)
     opened = _open(content, path.name, kind, name, form)
-    ranges, good, bad = _gather(opened.found)
-    if good <= len(bad):
-        raise _nothing(path, kind, good, bad)
+    ranges, good, bad, first_bad = _gather(opened.found)
+    if good <= bad:
+        raise _nothing(path, kind, good, bad, first_bad)
     if kind in NETWORK_KINDS and ranges.size4() > _MOST_OF_IPV4:
         problem = f"{path} covers more than half of all IPv4 addresses: they cannot all be of kind {kind}"
         raise UserError(problem, "check --kind; nothing was imported", 2)
@@ -65,9 +70,9 @@ def prepare(path: Path, kind: Kind, name: str, form: Format, now_us: int) -> Pre
         format=opened.format,
         imported_us=now_us,
         as_of_us=min(now_us, opened.as_of_us or modified_us),
-        bad=len(bad),
+        bad=bad,
     )
-    return Prepared(about, ranges, len(ranges.value4) + len(ranges.value6), bad[:SHOWN_BAD])
+    return Prepared(about, ranges, len(ranges.value4) + len(ranges.value6), first_bad)
 
 
 def keep(home: Home, prepared: Prepared) -> None:
@@ -78,10 +83,10 @@ def keep(home: Home, prepared: Prepared) -> None:
 def _content(path: Path) -> tuple[bytes, int]:
     """A file's bytes, unpacked if they are gzip's, and when it was last written."""
     try:
-        modified_us = path.stat().st_mtime_ns // 1_000
-        content = path.read_bytes()
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)
+        with path.open("rb") as file:
+            modified_us = os.fstat(file.fileno()).st_mtime_ns // 1_000
+            is_packed = file.peek(len(_GZIP)).startswith(_GZIP)
+            content = _whole(gzip.GzipFile(fileobj=file) if is_packed else file, path)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise UserError(f"{path} is packed with gzip and damaged", "fetch it again") from None
     except OSError as error:
@@ -89,6 +94,21 @@ def _content(path: Path) -> tuple[bytes, int]:
     if content.startswith(b"PK\x03\x04"):
         raise UserError(f"{path} is a zip archive", "unpack it and import the file in it", 2)
     return content, modified_us
+
+
+def _whole(file: gzip.GzipFile | BufferedReader, path: Path) -> bytes:
+    """All of a file. Raises UserError for too much: a few bytes of gzip can become any number."""
+    chunks, size = [], 0
+    while chunk := file.read(_CHUNK_BYTES):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _MOST_BYTES:
+            raise UserError(
+                f"{path} holds more than {_MOST_BYTES >> 20} MiB",
+                "fetch a smaller edition, or unpack it and import it in parts, each with a --name of its own",
+                2,
+            )
+    return b"".join(chunks)
 
 
 def _format_of(content: bytes) -> str:
@@ -105,15 +125,15 @@ def _open(content: bytes, source: str, kind: Kind, name: str, form: Format) -> _
     if found_format == "mmdb":
         database = mmdb.Database(content, source)
         return _Opened("mmdb", name or kind, database.as_of_us, database.read(kind, _value(kind, name)))
-    text = content.decode("utf-8-sig", errors="replace")
     if found_format == "json":
-        return _open_json(text, source, kind, name)
+        return _open_json(content.decode("utf-8-sig", errors="replace"), source, kind, name)
+    lines = TextIOWrapper(BytesIO(content), encoding="utf-8-sig", errors="replace")
     if found_format == "csv":
         value = name if kind == "cloud" else ""
-        return _Opened("csv", name or kind, None, read_table(text.splitlines(), kind, value))
+        return _Opened("csv", name or kind, None, read_table(lines, kind, value))
     if kind not in NETWORK_KINDS:
         raise UserError(f"{source} is a list, and says nothing of any {kind}", "fetch one as CSV or MMDB", 2)
-    return _Opened("txt", name or kind, None, read_list(text.splitlines(), _value(kind, name)))
+    return _Opened("txt", name or kind, None, read_list(lines, _value(kind, name)))
 
 
 def _open_json(text: str, source: str, kind: Kind, name: str) -> _Opened:
@@ -139,20 +159,23 @@ def _value(kind: Kind, name: str) -> str:
     return name if kind == "cloud" else kind
 
 
-def _gather(found: Iterator[Found | Bad]) -> tuple[Ranges, int, list[Bad]]:
-    builder, bad, good = Builder(), [], 0
+def _gather(found: Iterator[Found | Bad]) -> tuple[Ranges, int, int, list[Bad]]:
+    """The ranges, how many lines were good and how many bad, and the first of the bad ones."""
+    builder, good, bad, first_bad = Builder(), 0, 0, list[Bad]()
     for each in found:
-        if isinstance(each, Bad):
-            bad.append(each)
-        else:
+        if isinstance(each, Found):
             builder.add(*each)
             good += 1
-    return builder.finish(), good, bad
+            continue
+        bad += 1
+        if bad <= SHOWN_BAD:
+            first_bad.append(each)
+    return builder.finish(), good, bad, first_bad
 
 
-def _nothing(path: Path, kind: Kind, good: int, bad: list[Bad]) -> UserError:
-    where = f"; the first: {bad[0].place}, {bad[0].problem}" if bad else ""
+def _nothing(path: Path, kind: Kind, good: int, bad: int, first_bad: list[Bad]) -> UserError:
+    where = f"; the first: {first_bad[0].place}, {first_bad[0].problem}" if first_bad else ""
     return UserError(
-        f"{path} has {good} ranges of kind {kind} and {len(bad)} lines that are none{where}",
+        f"{path} has {good} ranges of kind {kind} and {bad} lines that are none{where}",
         "check --kind and --format, or fetch the file again; nothing was imported",
     )

@@ -10,7 +10,7 @@ import maxminddb
 from maxminddb.const import MODE_FD
 
 from jackstop.addresses.lookup import Kind
-from jackstop.addresses.texts import Bad, Found, operator
+from jackstop.addresses.texts import Found, operator
 from jackstop.clock import US_PER_S
 from jackstop.errors import UserError
 
@@ -19,23 +19,26 @@ MARKER = b"\xab\xcd\xefMaxMind.com"
 
 Value = Callable[[dict[str, Any]], str]
 
+_DAMAGED = (maxminddb.InvalidDatabaseError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What the library raises for bytes that are not what they should be."""
+
 
 class Database:
-    """An open database. Raises UserError for bytes that are none."""
+    """An open database, built at `as_of_us`. Raises UserError for bytes that are none."""
 
     def __init__(self, content: bytes, name: str) -> None:
+        self._name = name
         try:
             self._reader = maxminddb.open_database(io.BytesIO(content), MODE_FD)
-        except (maxminddb.InvalidDatabaseError, ValueError, KeyError, TypeError, IndexError):
+            self.as_of_us = int(self._reader.metadata().build_epoch) * US_PER_S
+        except _DAMAGED:
             raise UserError(f"{name} is no whole MMDB file", "fetch it again") from None
 
-    @property
-    def as_of_us(self) -> int:
-        """When it was built."""
-        return self._reader.metadata().build_epoch * US_PER_S
+    def read(self, kind: Kind, value: str) -> Iterator[Found]:
+        """Its ranges that say something of this kind; `value` is what those of a plain kind of network get.
 
-    def read(self, kind: Kind, value: str) -> Iterator[Found | Bad]:
-        """Its ranges that say something of this kind; `value` is what those of a plain kind of network get."""
+        Raises UserError where the search tree is damaged: what follows cannot be found, and may be most of it.
+        """
         value_of = _VALUES.get(kind) or (lambda record: value if _is(record, kind) else "")
         try:
             for network, record in self._reader:
@@ -43,8 +46,8 @@ class Database:
                 if said:
                     first, last = int(network.network_address), int(network.broadcast_address)
                     yield Found(network.version, first, last, said)
-        except (maxminddb.InvalidDatabaseError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-            yield Bad("the search tree", f"damaged, what follows is lost: {error}")
+        except _DAMAGED:
+            raise UserError(f"{self._name} is a damaged MMDB file", "fetch it again; nothing was imported") from None
 
 
 def _country(record: dict[str, Any]) -> str:

@@ -125,7 +125,7 @@ def _tls(_session: Session, settings: Settings) -> Result:
         from jackstop.gate.listening import check_listen
 
         check_listen(settings.gate)
-        return settings.gate.listen
+        return f"gate.listen is {settings.gate.listen}; a running gate may have another one from `jackstop up --gate`"
 
     return _attempt("listening", act)
 

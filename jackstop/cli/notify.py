@@ -167,4 +167,6 @@ def _replay(args: argparse.Namespace, session: Session) -> int:
         print_json(made)
     else:
         print(f"{made['replayed']} messages are queued again")
+        if made["dropped"]:
+            print(f"{made['dropped']} questions to owners are dropped: the links in them are no longer good")
     return 0

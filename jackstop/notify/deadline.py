@@ -13,13 +13,14 @@ DELIVER_S = 15.0
 
 
 @contextmanager
-def cut_off(connection: socket.socket | None, seconds: float = DELIVER_S) -> Iterator[None]:
+def cut_off(connection: socket.socket | None, seconds: float) -> Iterator[None]:
     """Shut the connection down `seconds` from now, unless the block ends earlier. Reads and writes then fail."""
 
     def shut() -> None:
         with suppress(OSError):
             assert connection is not None
-            connection.shutdown(socket.SHUT_RDWR)
+            # Not its own `shutdown`: that of TLS ends the encryption first, under whoever is just writing.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, shut)
     timer.daemon = True

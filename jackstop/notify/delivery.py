@@ -1,5 +1,7 @@
 """The way of a row through the outbox: gathered, taken by one sender, sent or tried again, dead in the end.
 
+A question whose link has ended is dropped instead of sent: nobody could answer it, and to ask anew is the case's part.
+
 What a message holds is settled when it is first taken: until then news of the same thing are gathered into the oldest
 row, afterwards they wait for it, so that a message's uid always stands for the same content and news of one case never
 overtake each other.
@@ -14,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from jackstop.cases.finding import SEVERITIES
-from jackstop.clock import US_PER_S
+from jackstop.clock import US_PER_S, iso
 from jackstop.keys.hours import in_hours, parse_hours
 from jackstop.notify.outbox import rank
 from jackstop.settings import NotifySettings
@@ -97,6 +99,8 @@ def _due(conn: Connection, now_us: int, free: set[str]) -> list[Row]:
 
 def _head(conn: Connection, now_us: int, settings: NotifySettings, row: Row, options: dict[str, str]) -> int | None:
     """Which row of this one's group may go now; None, and later times for its rows, when none may."""
+    if row.kind == "question" and _drop_if_late(conn, now_us, row.id):
+        return None
     same = (outbox.c.state == "queued", outbox.c.channel == row.channel, outbox.c.group_key == row.group_key)
     group = conn.execute(select(*_LIGHT).where(*same).order_by(outbox.c.id)).all()
     tried = next((each for each in group if each.attempts), None)
@@ -119,6 +123,23 @@ def _tried(conn: Connection, now_us: int, settings: NotifySettings, tried: Row, 
         _bury(conn, now_us, tried, "the sender was gone before it could say how the last attempt ended")
         return None
     return int(tried.id)
+
+
+def _drop_if_late(conn: Connection, now_us: int, row_id: int) -> bool:
+    """Drop a question, which is always alone in its row, if its link has ended; whether it has."""
+    payload = conn.execute(select(outbox.c.payload).where(outbox.c.id == row_id)).scalar_one()
+    until_us = payload["news"][0].get("until_us", 0)
+    if not until_us or now_us < until_us:
+        return False
+    error = f"too late to send it: the link in it was good until {iso(until_us)[:16]}Z"
+    values = {"state": "dropped", "taken_until_us": 0, "payload": _without_person(payload), "error": error}
+    conn.execute(update(outbox).where(outbox.c.id == row_id).values(**values))
+    return True
+
+
+def _without_person(payload: dict[str, Any]) -> dict[str, Any]:
+    """A question's payload without whom it was for, and without the link that was only for them."""
+    return {**payload, "news": [{**each, "to": "", "text": "", "actions": []} for each in payload["news"]]}
 
 
 def _wait(
@@ -180,8 +201,7 @@ def done(conn: Connection, now_us: int, row_id: int) -> bool:
         return False
     values: dict[str, Any] = {"state": "sent", "sent_us": now_us, "taken_until_us": 0, "error": ""}
     if row.kind == "question":
-        news = [{**each, "to": "", "text": "", "actions": []} for each in row.payload["news"]]
-        values["payload"] = {**row.payload, "news": news}
+        values["payload"] = _without_person(row.payload)
     conn.execute(update(outbox).where(outbox.c.id == row_id).values(**values))
     _let_others_go(conn, now_us, row)
     return True
@@ -228,13 +248,17 @@ def _bury(conn: Connection, now_us: int, row: Row, problem: str) -> None:
     _let_others_go(conn, now_us, row)
 
 
-def replay(conn: Connection, now_us: int, row_id: int | None) -> int:
-    """Queue one dead row again, or all of them; the number. They keep their uid: a receiver that has one knows it."""
-    statement = update(outbox).where(outbox.c.state == "dead")
-    if row_id is not None:
-        statement = statement.where(outbox.c.id == row_id)
+def replay(conn: Connection, now_us: int, row_id: int | None) -> tuple[int, int]:
+    """Queue one dead row again, or all of them; how many, and how many questions were too late and dropped instead.
+
+    They keep their uid: a receiver that has one knows it.
+    """
+    dead = [outbox.c.state == "dead"] if row_id is None else [outbox.c.state == "dead", outbox.c.id == row_id]
+    questions = conn.execute(select(outbox.c.id).where(*dead, outbox.c.kind == "question")).scalars().all()
+    dropped = sum(_drop_if_late(conn, now_us, question) for question in questions)
     # One attempt counts as made: what was tried must not be changed by gathering.
-    return conn.execute(statement.values(state="queued", attempts=1, next_us=now_us, taken_until_us=0)).rowcount
+    again = {"state": "queued", "attempts": 1, "next_us": now_us, "taken_until_us": 0}
+    return conn.execute(update(outbox).where(*dead).values(**again)).rowcount, dropped
 
 
 def tidy(conn: Connection, now_us: int, settings: NotifySettings) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import re
+import socket
 import ssl
 from urllib.parse import SplitResult, urlsplit
 
 from jackstop.errors import UserError
+from jackstop.gate.listening import is_loopback
 from jackstop.notify.channel import Undelivered
 from jackstop.notify.deadline import CONNECT_S, DELIVER_S, cut_off
 
@@ -47,14 +48,6 @@ def open_url(text: str, what: str) -> str:
     return url
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host, as written, is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def deliver(method: str, url: str, body: bytes, headers: dict[str, str], ca: str = "") -> None:
     """Send, and be content with any answer of 200 to 299. Raises Undelivered; no part of the URL is in its text."""
     parts = urlsplit(url)
@@ -65,7 +58,7 @@ def deliver(method: str, url: str, body: bytes, headers: dict[str, str], ca: str
     try:
         connection.connect()
         if parts.scheme == "http":
-            _require_loopback(connection)
+            require_loopback(connection.sock, "plain http")
         connection.sock.settimeout(DELIVER_S)
         with cut_off(connection.sock, DELIVER_S):
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -97,10 +90,10 @@ def tls_context(ca: str = "") -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca or None)
 
 
-def _require_loopback(connection: http.client.HTTPConnection) -> None:
-    """`localhost` is a name, and names can be made to lead elsewhere."""
-    if not ipaddress.ip_address(connection.sock.getpeername()[0]).is_loopback:
-        raise Undelivered("the address is not on this machine, and plain http goes nowhere else")
+def require_loopback(connection: socket.socket, what: str) -> None:
+    """`localhost` is a name, and names can be made to lead elsewhere. Raises Undelivered."""
+    if not is_loopback(connection.getpeername()[0]):
+        raise Undelivered(f"the address is not on this machine, and {what} goes nowhere else")
 
 
 def _why(error: Exception) -> str:

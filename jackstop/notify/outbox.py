@@ -35,7 +35,8 @@ class News(msgspec.Struct, frozen=True):
 
     News of one case have its `case_id` and one `group_key`, by which channels gather them. `severity` is the case's,
     for a closed one that which it had. `actions` are (label, command or URL). `to` is the address of the one person
-    whom it concerns; a question goes to that address alone.
+    whom it concerns; a question goes to that address alone. `until_us`, of a question, is when its link ends: one
+    that could not be sent by then is dropped.
 
     Of `facts`, channels know these: `entity`, `key`, `owner`, `team`, `credential`, `detections`, `attack`, `atlas`
     (several with commas between), `findings` (how many), `first_seen_us`, `last_seen_us`, `cost_nusd`, `held_nusd`,
@@ -53,6 +54,7 @@ class News(msgspec.Struct, frozen=True):
     facts: dict[str, str | int] = {}
     actions: tuple[tuple[str, str], ...] = ()
     to: str = ""
+    until_us: int = 0
 
 
 def rank(severity: str) -> int:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import mmdb_writer
 import netaddr
 import pytest
 
+from jackstop.addresses import importer
 from jackstop.addresses.importer import keep, prepare
 from jackstop.addresses.lookup import Kind, Lookup, Place, files
 from jackstop.errors import UserError
@@ -238,12 +241,61 @@ def test_a_cut_mmdb_is_refused(add: Importer, tmp_path: Path) -> None:
         add(whole[:-200], "country", form="mmdb")
 
 
+def test_an_mmdb_that_does_not_say_when_it_was_built_is_refused(add: Importer, tmp_path: Path) -> None:
+    whole = database(tmp_path, {"198.51.100.0/24": {"country_code": "NL"}})
+    at = whole.index(b"build_epoch") + len(b"build_epoch")
+    size = whole[at] & 0x1F
+    assert whole[at] >> 5 == 0, "an extended kind of number"
+    text = bytes([0x40 | size + 1]) + b"x" * (size + 1)
+    with pytest.raises(UserError, match="no whole MMDB file"):
+        add(whole[:at] + text + whole[at + 2 + size :], "country", form="mmdb")
+
+
+def test_an_mmdb_that_is_damaged_inside_leaves_what_was_there(home: Home, add: Importer, tmp_path: Path) -> None:
+    add("192.0.2.0/24,DE", "country")
+    records = {f"198.51.{number}.0/24": {"country_code": "BE" if number == 100 else "NL"} for number in range(128)}
+    whole = database(tmp_path, records)
+    # A text of two letters, and in its place one that is longer than the file.
+    assert whole.count(b"\x42BE") == 1
+    with pytest.raises(UserError, match="damaged MMDB"):
+        add(whole.replace(b"\x42BE", b"\x5f\xff\xff"), "country")
+    assert Lookup(home).place("192.0.2.7").country == "DE"
+
+
 def test_packed_files_are_unpacked(home: Home, add: Importer, tmp_path: Path) -> None:
     add(gzip.compress(b"198.51.100.0/24,NL"), "country")
     add(gzip.compress(database(tmp_path, {"198.51.100.0/24": {"asn": "AS1"}})), "asn")
     assert Lookup(home).place("198.51.100.7") == Place("NL", 1)
     with pytest.raises(UserError, match="damaged"):
         add(gzip.compress(b"198.51.100.0/24,NL")[:-9], "country")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+def test_what_is_too_much_for_memory_is_refused(
+    add: Importer, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(importer, "_MOST_BYTES", 1 << 20)
+    lines = b"198.51.100.0/24,NL\n"
+    add(pack(lines.ljust(1 << 20, b"\n")), "country")
+    with pytest.raises(UserError, match="holds more than 1 MiB") as caught:
+        add(pack(lines.ljust((1 << 20) + 1, b"\n")), "country", "more")
+    assert "in parts" in caught.value.remedy
+    assert [path.stem for path in files(add.home)] == ["country"]
+
+
+def test_a_pipe_can_be_imported(home: Home, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(gzip.compress(b"198.51.100.0/24,NL"),))
+    writer.start()
+    keep(home, prepare(pipe, "country", "", "auto", NOW_US))
+    writer.join()
+    assert Lookup(home).place("198.51.100.7").country == "NL"
+
+
+def test_a_name_may_hold_any_sign_that_ends_no_line(home: Home, add: Importer) -> None:
+    add("198.51.100.0/24,64500,Some\x85Net\u2028Work", "asn")
+    assert Lookup(home).place("198.51.100.7").as_org == "Some\x85Net\u2028Work"
 
 
 def test_a_cloud_s_file_names_itself(home: Home, add: Importer) -> None:

@@ -61,6 +61,11 @@ def test_keys_in_clear_on_the_network_are_refused(shell: Any, monkeypatch: pytes
     assert states(shell)["listening"] == "failed"
 
 
+def test_where_the_gate_listens_is_said_to_be_the_setting(shell: Any) -> None:
+    notes = {result["check"]: result["note"] for result in shell("doctor", "--json").json["results"]}
+    assert notes["listening"].startswith("gate.listen is 127.0.0.1:1; ")
+
+
 def test_a_database_of_another_program_is_no_crash(shell: Any) -> None:
     with sqlite3.connect(shell.home.database) as raw:
         raw.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -89,11 +89,12 @@ def http_receiver(certificate: tuple[Path, Path] | None = None) -> Iterator[Http
 
 
 class MailReceiver:
-    """Keeps every mail; `refuse` is what it answers to the data instead."""
+    """Keeps every mail; `refuse` is what it answers to the data instead, `goodbye` what to QUIT."""
 
     def __init__(self) -> None:
         self.got: list[Envelope] = []
         self.refuse = ""
+        self.goodbye = "221 bye"
         self.secure: list[bool] = []
 
     async def handle_DATA(self, _server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802 -- aiosmtpd's
@@ -102,6 +103,9 @@ class MailReceiver:
         self.secure.append(session.ssl is not None)
         self.got.append(envelope)
         return "250 OK"
+
+    async def handle_QUIT(self, _server: Any, _session: Session, _envelope: Envelope) -> str:  # noqa: N802
+        return self.goodbye
 
 
 @contextmanager

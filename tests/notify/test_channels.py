@@ -6,8 +6,10 @@ import email
 import email.policy
 import json
 import socket
+import ssl
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +313,64 @@ def test_mail_goes_over_tls_with_a_password(implicit: bool, authority: Any, cert
     assert len(receiver.got) == 1
     # aiosmtpd notes a connection as secure after STARTTLS alone; its other port takes nothing but TLS.
     assert receiver.secure == [not implicit]
+
+
+def test_a_mail_server_that_never_ends_is_cut_off_behind_starttls_too(
+    monkeypatch: pytest.MonkeyPatch, authority: Any, certificate: tuple[Path, Path]
+) -> None:
+    monkeypatch.setattr(email_channel, "DELIVER_S", 0.5)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def drip() -> None:
+            plain, _ = server.accept()
+            plain.sendall(b"220 here\r\n")
+            plain.recv(1_000)
+            plain.sendall(b"250-here\r\n250 STARTTLS\r\n")
+            plain.recv(1_000)
+            plain.sendall(b"220 go on\r\n")
+            with suppress(OSError), context.wrap_socket(plain, server_side=True) as connection:
+                while not stop.wait(0.02):
+                    connection.sendall(b"250-and\r\n")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        with pytest.raises(Undelivered):
+            send("email", message(), **mail(server.getsockname()[1], tls="starttls", ca=str(authority.ca)))
+        stop.set()
+        thread.join()
+
+
+def test_a_connection_that_is_cut_off_is_never_in_clear(authority: Any, certificate: tuple[Path, Path]) -> None:
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(*certificate)
+    here, there = socket.socketpair()
+    served: list[ssl.SSLSocket] = []
+    serving = threading.Thread(target=lambda: served.append(theirs.wrap_socket(there, server_side=True)))
+    serving.start()
+    with notify_http.tls_context(str(authority.ca)).wrap_socket(here, server_hostname="localhost") as mine:
+        serving.join()
+        mine.settimeout(10)
+        with deadline.cut_off(mine, 0.0):
+            assert mine.recv(1) == b""
+        assert mine.cipher() is not None
+    served[0].close()
+
+
+def test_mail_without_tls_goes_to_no_other_machine_whatever_the_name_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_http, "is_loopback", lambda _host: False)
+    with mail_receiver() as (receiver, port), pytest.raises(Undelivered, match="not on this machine"):
+        send("email", message(), **mail(port, tls="none"))
+    assert receiver.got == []
+
+
+def test_how_a_mail_server_says_goodbye_changes_nothing() -> None:
+    with mail_receiver() as (receiver, port):
+        receiver.goodbye = "451 stay a little"
+        send("email", message(), **mail(port, tls="none"))
+    assert len(receiver.got) == 1
 
 
 def test_a_mail_server_s_refusal_is_told() -> None:

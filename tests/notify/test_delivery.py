@@ -329,13 +329,57 @@ def test_the_dead_can_be_replayed_with_the_uid_that_they_had(bench: Bench) -> No
     with pytest.raises(UserError, match="no dead message"):
         bench.run("notify replay", id=row["id"] + 1)
     tell(bench, news(2))
-    assert bench.run("notify replay", id=row["id"]) == {"replayed": 1}
+    assert bench.run("notify replay", id=row["id"]) == {"replayed": 1, "dropped": 0}
     (taken,) = take(bench)
     assert (taken["uid"], uids(taken)) == (uid, ["case-12-1"])
     sent(bench, taken)
-    assert bench.run("notify replay") == {"replayed": 0}
+    assert bench.run("notify replay") == {"replayed": 0, "dropped": 0}
     bench.clock.advance(60)
     assert uids(take(bench)[0]) == ["case-12-2"]
+
+
+def ask(bench: Bench, number: int, hours: int) -> None:
+    """Queue a question whose link is good for so long."""
+    until_us = bench.clock.now_us() + hours * 3_600 * SECOND_US
+    link = f"https://jackstop.example.com/was-this-you/t0ken{number}"
+    tell(
+        bench,
+        news(number, kind="question", to="owner@example.com", actions=(("Answer", link),), until_us=until_us),
+    )
+
+
+def test_a_question_is_not_sent_once_its_link_has_ended(bench: Bench) -> None:
+    bench.run("notify add", name="mail", kind="email", options={**MAIL, "to": "a@example.com"})
+    ask(bench, 1, hours=1)
+    ask(bench, 2, hours=2)
+    (first,) = take(bench)
+    assert uids(first) == ["case-12-1"]
+    bench.clock.advance(3_600)
+    (second,) = take(bench)
+    assert uids(second) == ["case-12-2"]
+    assert take(bench) == []
+    (row,) = bench.run("notify outbox", state="dropped")["rows"]
+    assert row["error"] == "too late to send it: the link in it was good until 2026-11-23T13:00Z"
+    with bench.store.begin() as conn:
+        kept = str(conn.execute(select(outbox.c.payload).where(outbox.c.id == row["id"])).scalar_one())
+    assert "t0ken" not in kept
+    assert "owner@example.com" not in kept
+    assert failed(bench, first) == ""
+
+
+def test_a_dead_question_is_replayed_only_while_its_link_is_good(bench: Bench) -> None:
+    bench.run("notify add", name="mail", kind="email", options={**MAIL, "to": "a@example.com"})
+    for number, hours in ((1, 1), (2, 24)):
+        ask(bench, number, hours)
+        for _ in range(3):
+            failed(bench, take(bench)[0], rejected=True)
+            bench.clock.advance(60)
+    bench.clock.advance(3_600)
+    assert len(bench.run("notify outbox", state="dead")["rows"]) == 2
+    assert bench.run("notify replay") == {"replayed": 1, "dropped": 1}
+    (taken,) = take(bench)
+    assert uids(taken) == ["case-12-2"]
+    assert states(bench) == [("case-12-1", "dropped"), ("case-12-2", "queued")]
 
 
 def test_what_ended_long_ago_is_forgotten(bench: Bench) -> None:

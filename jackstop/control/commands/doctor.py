@@ -13,6 +13,7 @@ from jackstop.control.commands.credential import check as check_credentials
 from jackstop.errors import UserError
 from jackstop.gate.listening import is_loopback
 from jackstop.notify import health
+from jackstop.notify.outbox import can_ask
 from jackstop.store import tables
 from jackstop.store.engine import HEAD, schema_version
 from jackstop.vault.credentials import load_pepper
@@ -142,11 +143,10 @@ def _notify(ctx: Context) -> list[dict[str, Any]]:
 
 def _questions(ctx: Context) -> list[dict[str, Any]]:
     """Owners are sent a link to the console: it has to lead there from their own machines."""
-    table = tables.channels
     with ctx.store.begin() as conn:
-        mail = conn.execute(select(table.c.options).where(table.c.enabled, table.c.kind == "email")).scalars().all()
-    here = is_loopback(urlsplit(url_of(ctx.settings)).hostname or "")
-    if not here or all(options.get("questions") == "no" for options in mail):
+        if not can_ask(conn):
+            return []
+    if not is_loopback(urlsplit(url_of(ctx.settings)).hostname or ""):
         return []
     problem = "owners are asked by mail, and the link in it leads to this machine only"
     return [result("questions", problem, "set console_url to the console's address in their browsers", warn=True)]

@@ -171,17 +171,17 @@ def _message(row: DbRow[Any]) -> dict[str, Any]:
 
 
 def replay(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Queue the dead message `id` again, or all of them without one."""
+    """Queue the dead message `id` again, or all of them without one; questions that are too late are dropped."""
     row_id = int(args["id"]) if args.get("id") else None
     now_us = ctx.clock.now_us()
     with ctx.store.begin() as conn:
-        count = delivery.replay(conn, now_us, row_id)
-        if not count and row_id is not None:
+        count, dropped = delivery.replay(conn, now_us, row_id)
+        if not count + dropped and row_id is not None:
             raise UserError(f"there is no dead message {row_id}", "see `jackstop notify outbox --state dead`", 2)
-        if count:
+        if count + dropped:
             subject = "outbox" if row_id is None else f"outbox:{row_id}"
-            audit.record(conn, now_us, ctx.actor, Tag.OUTBOX_REPLAY, subject, {"messages": count})
-    return {"replayed": count}
+            audit.record(conn, now_us, ctx.actor, Tag.OUTBOX_REPLAY, subject, {"messages": count, "dropped": dropped})
+    return {"replayed": count, "dropped": dropped}
 
 
 def _find(conn: Connection, name: str) -> DbRow[Any]:

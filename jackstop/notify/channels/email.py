@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import smtplib
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from html import escape
 
 from jackstop.clock import to_datetime
 from jackstop.errors import UserError
+from jackstop.gate.listening import is_loopback
 from jackstop.notify.channel import Channel, Undelivered
 from jackstop.notify.channels import require
-from jackstop.notify.deadline import cut_off
-from jackstop.notify.http import is_loopback, tls_context
+from jackstop.notify.deadline import DELIVER_S, cut_off
+from jackstop.notify.http import require_loopback, tls_context
 from jackstop.notify.message import Message, is_link, one_line, shown_facts
 
 OPTIONS = frozenset({"host", "port", "tls", "user", "from", "to", "questions", "ca"})
@@ -76,12 +78,23 @@ def _hand_over(channel: Channel, mail: EmailMessage, receiver: str) -> None:
         server = smtplib.SMTP_SSL(host, port, timeout=_GREETING_S, context=context)
     else:
         server = smtplib.SMTP(host, port, timeout=_GREETING_S)
-    with cut_off(server.sock), server:
+    try:
+        if options["tls"] == "none":
+            assert server.sock is not None
+            require_loopback(server.sock, "mail without TLS")
         if options["tls"] == "starttls":
-            server.starttls(context=context)
-        if options.get("user"):
-            server.login(options["user"], channel.secret.reveal().decode())
-        server.send_message(mail, from_addr=options["from"], to_addrs=[receiver])
+            with cut_off(server.sock, DELIVER_S):
+                server.starttls(context=context)
+        # STARTTLS has put another socket in the place of the first.
+        with cut_off(server.sock, DELIVER_S):
+            if options.get("user"):
+                server.login(options["user"], channel.secret.reveal().decode())
+            server.send_message(mail, from_addr=options["from"], to_addrs=[receiver])
+            with suppress(smtplib.SMTPException):
+                # The server has the mail, whatever it says to this.
+                server.quit()
+    finally:
+        server.close()
 
 
 def _rejected(error: smtplib.SMTPResponseException) -> bool:
