@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from jackstop.events.analytics import DAY_US, HOUR_US
 from jackstop.events.baselines import DAYS, PARTS, Slice, Spans, Usual, digest, usual_before, with_day
-from jackstop.events.lake import SCHEMA, day_of, files_of, times_in
+from jackstop.events.lake import SCHEMA, day_of, files_of, publish, sync_folder, times_in
 from jackstop.events.reading import from_files
 
 _ROWS = b"jackstop.rows"
@@ -86,14 +86,20 @@ class Digests:
         return metadata.get(_ROWS, b""), metadata.get(_VERSION, b"")
 
     def _keep(self, name: str, tables: dict[str, pa.Table], metadata: dict[bytes, bytes]) -> None:
-        """Write tables into a folder that is there whole or not at all; one that is not there is made again."""
+        """Write tables into a folder that is there whole or not at all; one that is not there is made again.
+
+        Even after a power cut: what cannot be read would stop the detections until somebody deletes it.
+        """
         hidden, path = self._folder / f".{name}.tmp", self._folder / name
         shutil.rmtree(hidden, ignore_errors=True)
         hidden.mkdir(mode=0o700, parents=True)
         for part, rows in tables.items():
-            pq.write_table(rows.replace_schema_metadata(metadata), hidden / f"{part}.parquet", compression="zstd")
+            half = hidden / f".{part}.tmp"
+            pq.write_table(rows.replace_schema_metadata(metadata), half, compression="zstd")
+            publish(half, hidden / f"{part}.parquet")
         shutil.rmtree(path, ignore_errors=True)
         hidden.rename(path)
+        sync_folder(self._folder)
 
     def _forget(self, day_us: int) -> None:
         oldest = day_of(day_us - (DAYS + 1) * DAY_US)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from jackstop.gate.journal import Position
 
 _DAILY = ("baselines", "known")
 _RESTORED_ROWS = 300_000
+"""So many rows are summed at once: a file of the lake is small, and to plan the query takes longer than to run it."""
 _ROLLED_UP = [name for name in SCHEMA.names if re.search(rf"\b{name}\b", minutes_of("e") + sightings_of("e"))]
 """The columns of an event that `minutes` and `sightings` follow from."""
 _WORDS = [field.name for field in SCHEMA if field.type == pa.string()]
@@ -51,7 +52,7 @@ class Warehouse:
     def feed(self, events: Sequence[Event]) -> None:
         """Take in events, in any order; each must come once."""
         for batch in batches_of(events):
-            self._hot.add(batch, max(batch["seen_ts"].to_pylist()))
+            self._hot.add(batch, pc.max(batch["seen_ts"]).as_py())
             self._add(pa.Table.from_batches([batch]))
         if events:
             oldest_us = min(event.ts for event in events)
@@ -144,25 +145,27 @@ class Warehouse:
         named = [file for file in files(lake, marked_us, now_us + DAY_US) if is_done(file, positions)]
         minutes = self._rollups[0]
         oldest_us = min(rollup.oldest_us(now_us) for rollup in self._rollups)
-        for file in named:
-            with open_file(file, _WORDS) as parquet:
-                footer = parquet.metadata
-                if newest_in(footer, "ts") >= oldest_us:
-                    self._restore_rollups(parquet, oldest_us)
-            if newest_in(footer, "seen_ts") >= now_us - KEEP_HOT_US:
-                with open_file(file) as parquet:
-                    self._restore_hot(parquet, now_us - KEEP_HOT_US)
+        for events in _together(self._restored(named, oldest_us, now_us - KEEP_HOT_US)):
+            self._add(events)
         for rollup in self._rollups:
             rollup.merge()
             rollup.drop(now_us)
         minutes.keep_marked(self._marked(from_files(named, SCHEMA), marked_us, minutes.oldest_us(now_us)))
         self._show()
 
-    def _restore_rollups(self, parquet: pq.ParquetFile, oldest_us: int) -> None:
-        for batch in parquet.iter_batches(_RESTORED_ROWS, columns=_ROLLED_UP):
-            rows = pa.Table.from_batches([batch])
-            within = rows if pc.min(rows["ts"]).as_py() >= oldest_us else rows.filter(pc.field("ts") >= oldest_us)
-            self._add(within)
+    def _restored(self, named: Iterable[Path], oldest_us: int, hot_us: int) -> Iterator[pa.Table]:
+        """What the rollups need of the events since `oldest_us`; those since `hot_us` go into `events` on the way."""
+        for file in named:
+            with open_file(file, _WORDS) as parquet:
+                footer = parquet.metadata
+                if newest_in(footer, "ts") >= oldest_us:
+                    for batch in parquet.iter_batches(BATCH_ROWS, columns=_ROLLED_UP):
+                        rows = pa.Table.from_batches([batch])
+                        is_within = pc.min(rows["ts"]).as_py() >= oldest_us
+                        yield rows if is_within else rows.filter(pc.field("ts") >= oldest_us)
+            if newest_in(footer, "seen_ts") >= hot_us:
+                with open_file(file) as parquet:
+                    self._restore_hot(parquet, hot_us)
 
     def _restore_hot(self, parquet: pq.ParquetFile, oldest_us: int) -> None:
         for batch in parquet.iter_batches(BATCH_ROWS):
@@ -190,6 +193,20 @@ class Warehouse:
 
     def close(self) -> None:
         self.connection.close()
+
+
+def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables put together until they have _RESTORED_ROWS."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        waiting.append(table)
+        rows += table.num_rows
+        if rows >= _RESTORED_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def digest_events(events: Sequence[Event], day_us: int) -> Digest:

@@ -35,7 +35,6 @@ Ask = Callable[[str, dict[str, Any]], Any]
 INVENTORY_INTERVAL_US = 30_000_000
 _RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
 _STOP_S = 5.0
-_FEED_EVENTS = 20_000
 _REPORT_FINDINGS = 100
 _RAMPS = 500
 _RAMPS_MB = 64
@@ -104,7 +103,9 @@ class Watch:
             while not self._stopping.is_set():
                 began_us = self._clock.boot_us()
                 try:
-                    self._round.run(self._take_learned())
+                    learned = self._learned
+                    self._round.run(learned)
+                    self._forget(learned)
                     self.on_round()
                 except UserError as error:
                     log.warning("the detections wait: %s", error)
@@ -115,10 +116,11 @@ class Watch:
             self._round.close()
             self._round = None
 
-    def _take_learned(self) -> tuple[int, Usual] | None:
+    def _forget(self, learned: tuple[int, Usual] | None) -> None:
+        """A round that failed is given the same again, in whichever life of the loop."""
         with self._lock:
-            learned, self._learned = self._learned, None
-            return learned
+            if self._learned is learned:
+                self._learned = None
 
 
 class Round:
@@ -134,8 +136,6 @@ class Round:
         self._engine = Engine(shipped(), settings.detections.off)
         self._epoch = 0
         self._inventory_us = 0
-        self._look_at_all = False
-        self._ramps: tuple[int, Usual] | None = None
         self._unreported: dict[str, Finding] = {}
         self._failing: list[str] | None = None
 
@@ -157,31 +157,26 @@ class Round:
     def run(self, learned: tuple[int, Usual] | None = None) -> None:
         """One round: what is new, what that shows, and who is told.
 
-        Raises UserError when control is away; the next round then does what is left.
+        Raises UserError when control is away; the next round, given the same `learned`, then does what is left.
         """
         now_us = self._clock.now_us()
         self._follow.read()
-        events = self._follow.take()
-        for start in range(0, len(events), _FEED_EVENTS):
-            self.warehouse.feed(events[start : start + _FEED_EVENTS])
+        self.warehouse.feed(self._follow.take())
         if learned is not None:
             self.warehouse.begin_day(learned[0], *learned[1])
-            self._ramps, self._look_at_all = learned, True
         self.warehouse.tend(now_us)
         if now_us - self._inventory_us >= INVENTORY_INTERVAL_US:
             self._take_stock()
             self._inventory_us = now_us
-        oldest_us = 0 if self._look_at_all else self.warehouse.take_oldest()
+        oldest_us = self.warehouse.take_oldest() if learned is None else 0
         for finding in self._engine.cycle(self.warehouse.connection, now_us, oldest_us):
             self._unreported[finding.uid] = finding
-        self._look_at_all = False
         self._report()
         if (failing := self._engine.failing) != self._failing:
             self._ask("worker failing", {"epoch": self._epoch, "detections": failing})
             self._failing = failing
-        if self._ramps is not None:
-            self._send_ramps(*self._ramps)
-            self._ramps = None
+        if learned is not None:
+            self._send_ramps(*learned)
 
     def _take_stock(self) -> None:
         rows: list[dict[str, Any]] = []

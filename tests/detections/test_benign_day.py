@@ -149,6 +149,7 @@ class Office:
             yield self._event(key, ts_us, f"10.{key}.{place % 2}.0/24", cloud, **columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["with address data", "without"])
 def test_an_ordinary_day_wakes_nobody_up(known: bool) -> None:
     office = Office(known=known)

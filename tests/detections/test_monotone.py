@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import duckdb
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,3 +104,4 @@ test_what_comes_later_unmakes_nothing = settings(max_examples=12)(given(historie
 test_many_cycles_find_what_one_look_finds = settings(max_examples=6)(
     given(histories(), st.data())(cycles_find_what_one_look_finds)
 )
+pytestmark = pytest.mark.slow

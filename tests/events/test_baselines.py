@@ -47,6 +47,7 @@ def known(usual, trait, scope="key", entity="k1"):
     return [row for row in rows if (row["scope"], row["entity"], row["trait"]) == (scope, entity, trait)]
 
 
+@pytest.mark.slow
 def test_sums_and_quantiles_of_a_week():
     events = [event(day, at_us=hour * HOUR_US, cost_nusd=100 * day) for day in range(1, 7) for hour in (1, 2, 5)]
     events += [event(1, at_us=9 * HOUR_US + n * 1_000_000, cost_nusd=50, input_tokens=9_000) for n in range(10)]
@@ -120,6 +121,7 @@ def test_what_the_gate_refused_teaches_nothing():
     assert baseline(usual)["requests_10m_max"] == 1
 
 
+@pytest.mark.slow
 def test_a_day_with_a_case_teaches_nothing_about_key_owner_or_organisation():
     events = [event(day, src_net="home", cost_nusd=10) for day in range(1, 7)]
     events += [event(day, src_net="thief", cost_nusd=10**9) for day in (2, 2, 1)]
@@ -175,6 +177,7 @@ some_events = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None)
 @given(some_events, st.data())
 def test_baselines_are_the_same_from_any_files_and_from_memory(tmp_path_factory, events, data):
@@ -198,6 +201,14 @@ def test_only_days_that_changed_are_digested_again(tmp_path):
     made(tmp_path)
     changed = {path.parent.name for path, when in written.items() if path.stat().st_mtime_ns != when}
     assert changed == {f"date={to_datetime(TODAY - DAY_US):%Y-%m-%d}"}
+
+
+def test_digests_are_for_their_owner(tmp_path):
+    put(tmp_path / "lake", "g0-0-16", [event(1)])
+    made(tmp_path)
+    kept = list((tmp_path / "rollups").glob("*=*/*"))
+    assert {file.suffix for file in kept} == {".parquet"}
+    assert {file.stat().st_mode & 0o777 for file in kept} == {0o600}
 
 
 def test_what_was_recorded_after_its_day_belongs_to_no_digest(tmp_path):

@@ -103,6 +103,7 @@ def test_a_worker_that_is_killed_before_it_notes_its_position_writes_nothing_twi
     assert len(list(writer.home.lake.rglob("*.parquet"))) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.lists(

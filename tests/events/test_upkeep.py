@@ -93,6 +93,7 @@ def test_a_file_that_may_be_written_again_is_left_alone(tmp_path):
     assert seen(tmp_path) == ["100", "16", "50", "99"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 3), min_size=2, max_size=5), st.lists(st.integers(0, 12), max_size=4))
 def test_killed_anywhere_it_loses_and_doubles_nothing(tmp_path_factory, sizes, kills):

@@ -1,5 +1,7 @@
 """The detections' tables: the same rows however events came in, and after a restart."""
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackstop.clock import ManualClock, to_datetime
+from jackstop.events import warehouse as warehouses
 from jackstop.events.analytics import DAY_US, HOUR_US, MAX_VALUES, MINUTE_US, OTHERS, TABLES
 from jackstop.events.follow import Follow
 from jackstop.events.hot import KEEP_US as KEEP_HOT_US
@@ -64,6 +67,7 @@ events_of_two_hours = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(events_of_two_hours, st.lists(st.integers(5, 30), min_size=1), st.randoms())
 def test_minutes_and_sightings_are_the_same_however_events_are_split(happened, sizes, random):
@@ -80,6 +84,7 @@ def test_minutes_and_sightings_are_the_same_however_events_are_split(happened, s
     assert canonical(bit_by_bit) == canonical(at_once)
 
 
+@pytest.mark.slow
 def test_of_too_many_values_the_same_are_kept_whatever_their_order():
     happened = [event(NOON + n, conversation_fp=f"c{n % 150}") for n in range(400)]
     one, other = Warehouse(), Warehouse()
@@ -174,6 +179,7 @@ def test_a_new_day_begins_with_what_was_usual_the_day_before():
     assert days("known") == []
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(events_of_two_hours, st.integers(0, 60), st.booleans())
 def test_a_restart_rebuilds_from_lake_and_journal_what_was_there(tmp_path_factory, happened, cut, killed):
@@ -205,6 +211,30 @@ def test_a_restart_rebuilds_from_lake_and_journal_what_was_there(tmp_path_factor
     journal.close()
 
 
+def put(lake, name, events):
+    folder = lake / f"date={to_datetime(events[0].ts):%Y-%m-%d}"
+    folder.mkdir(exist_ok=True)
+    columns = {column: [getattr(each, column) for each in events] for column in COLUMNS}
+    pq.write_table(pa.table(columns, schema=SCHEMA), folder / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_files_of_any_size_are_rebuilt_into_the_same_rows(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(warehouses, "_RESTORED_ROWS", at_once)
+    happened = [
+        event(NOON - n * 7 * MINUTE_US, f"k{n % 3}", conversation_fp=f"c{n % 5}", event_id=f"g0-0-{n}")
+        for n in range(20)
+    ]
+    for number, (start, end) in enumerate(pairwise([0, 1, 3, 10, 20])):
+        put(tmp_path, f"g0-0-{number}", happened[start:end])
+    restarted, before = Warehouse(), Warehouse()
+    restarted.restore(tmp_path, NOON, {})
+    before.feed(happened)
+    before.tend(NOON)
+    assert canonical(restarted) == canonical(before)
+    assert _count_events(restarted) == 3
+
+
 def test_restored_marked_minutes_and_recent_events(tmp_path):
     happened = [
         event(NOON - DAY_US, "k1", event_id="g0-0-16", markers="probe:list_models"),
@@ -212,10 +242,7 @@ def test_restored_marked_minutes_and_recent_events(tmp_path):
         event(NOON - MINUTE_US, "k3", event_id="g0-0-30"),
     ]
     for each in happened:
-        folder = tmp_path / f"date={to_datetime(each.ts):%Y-%m-%d}"
-        folder.mkdir(exist_ok=True)
-        columns = {column: [getattr(each, column)] for column in COLUMNS}
-        pq.write_table(pa.table(columns, schema=SCHEMA), folder / f"{each.event_id}.parquet")
+        put(tmp_path, each.event_id, [each])
     warehouse = Warehouse()
     warehouse.restore(tmp_path, NOON, {})
     assert [row[1] for row in rows(warehouse, "minutes")] == ["k1", "k3"]

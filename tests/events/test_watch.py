@@ -214,6 +214,27 @@ def test_a_new_day_s_baselines_are_taken_and_its_ramps_sent_in_batches(bench, mo
     assert bench.count("baselines") == 3
 
 
+def test_what_was_learned_reaches_control_though_the_loop_failed_meanwhile(bench):
+    sent = []
+
+    def take(**args):
+        sent.append(args["ramps"])
+        if len(sent) == 1:
+            raise OSError("the connection broke")
+
+    bench.control.worker_baselines = take
+    day_us = NOON - NOON % DAY_US
+    mature = {"scope": "key", "day": day_us, "entity": "k1", "mature": 1, "cost_10m_max_nusd": 10**9}
+    settled = threading.Event()
+    watch = Watch(bench.home, Settings(), bench.control, bench.follow, bench.writing, bench.clock)
+    watch.on_round = settled.set
+    watch.learn(day_us, Usual(table_of("baselines", [mature]), table_of("known", [])))
+    watch.start()
+    assert settled.wait(30)
+    assert watch.stop()
+    assert sent == [[["k1", 3 * 10**9]]] * 2
+
+
 def test_the_thread_begins_anew_when_control_was_away(bench):
     settled = threading.Event()
     watch = Watch(bench.home, Settings(), bench.control, bench.follow, bench.writing, bench.clock)
