@@ -2,31 +2,36 @@
 
 The attack shapes and the churn of bench/containment/parameters.toml, on a virtual clock, against the project's own
 warehouse, detections, policy, buckets, prices and admission; docs/containment.md says what is simulated and what is
-not. The load of the benign keys is other people's: without `../shared/data` the section says so and measures nothing.
+not. The load of the benign keys is other people's: without it the section says so and measures nothing. What each
+process found is kept in .cache/bench/containment before any table is made of it; a quick run keeps nothing.
 """
 
 import logging
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
 
 from bench.containment import figures, inline, nuisance, replay, traces, victims, world
 from bench.containment.attacks import Attack
 from bench.containment.parameters import parameters
-from bench.record import Table
+from bench.record import Table, plain
 
+RAW = Path(__file__).parents[1] / ".cache/bench/containment"
 _HALVES = ("choosing", "reporting")
 _QUICK_SEEDS, _QUICK_KEYS = 6, 6
 _VICTIMS_HALF = 1
 _WORKERS = 2
 
 
-def measure(folder, quick):  # noqa: ARG001 -- as every section
+def measure(folder, quick):
     """The tables of this section."""
     if not traces.there():
-        yield Table("Not measured", ["why"], [["../shared/data with the recorded load is not there"]])
+        yield Table("Not measured", ["why"], [[traces.NOT_THERE]])
         return
-    told = parameters()["run"]
+    told, raw = parameters()["run"], folder if quick else RAW
     seeds = _QUICK_SEEDS if quick else told["seeds"]
     yield _inline(seeds)
     keys = _QUICK_KEYS if quick else parameters()["benign"]["keys_per_trace"]
@@ -35,23 +40,30 @@ def measure(folder, quick):  # noqa: ARG001 -- as every section
     ]
     # A process for each: none shares anything, and each gives its memory back.
     with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        waiting = [pool.submit(_attacks, seeds, hour, group) for hour, group in groups]
-        days = [pool.submit(_benign, half, keys) for half in (0, 1)]
+        waiting = [pool.submit(_attacks, raw, seeds, hour, group) for hour, group in groups]
+        days = [pool.submit(_benign, raw, half, keys) for half in (0, 1)]
         courses = [course for each in waiting for course in each.result()]
         yield from _of_attacks(courses, seeds)
         yield from _of_days([each.result() for each in days])
 
 
-def _attacks(count, hour, seeds):
+def _attacks(raw, count, hour, seeds):
     """The courses of some of the seeds; in a process of its own."""
     stolen = victims.victims(count, _VICTIMS_HALF)
     stolen = {seed: stolen[seed] for seed in seeds}
-    return replay.run(stolen, replay.Learned(stolen.values()), seeds, hour)
+    return kept(raw / f"attacks-{hour}.json", replay.run(stolen, replay.Learned(stolen.values()), seeds, hour))
 
 
-def _benign(half, keys):
+def _benign(raw, half, keys):
     logging.basicConfig(level=logging.INFO)
-    return nuisance.run(half, keys)
+    return kept(raw / f"days-{_HALVES[half]}.json", nuisance.run(half, keys))
+
+
+def kept(path, found):
+    """What a process found, after it was written down."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(found, enc_hook=plain))
+    return found
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

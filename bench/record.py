@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PACKAGES = ("uvloop", "httptools", "msgspec", "sqlalchemy", "genai-prices", "pyarrow", "bpe-openai", "aiohttp")
@@ -64,7 +66,12 @@ def versions():
 
 def save(name, found):
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False, default=plain) + "\n")
+
+
+def plain(value):
+    """What JSON does not know: a figure that took hours is not lost because of its type."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def load(name):

@@ -45,23 +45,27 @@ def chosen(names):
 
 def run(name, title, section, seed):
     """Run one section and keep what it found; whether every bound held."""
-    about = record.about(title) | {"seed": seed}
+    about, rows = record.about(title) | {"seed": seed}, []
     start = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="jackstop-soak-") as folder:
-            rows = [list(row) for row in section(Path(folder), seed)]
+            for row in section(Path(folder), seed):
+                rows.append(list(row))
+                show(*row)
     except Exception as error:
-        # The other sections go on.
+        # What was found until then stays, and the other sections go on.
         traceback.print_exc()
-        rows = [["the section came to its end", f"{type(error).__name__}: {error}"[:300], "it does", False]]
+        rows.append(["the section came to its end", f"{type(error).__name__}: {error}"[:300], "it does", False])
     about["seconds"] = round(time.monotonic() - start)
     about["rows"] = rows
     record.save(name, about)
     held = all(row[3] for row in rows)
     print(f"{name}: {'held' if held else 'NOT HELD'}, {about['seconds']} s", flush=True)
-    for what, figure, bound, good in rows:
-        print(f"  {'  ' if good else '! '}{what}: {figure}{f' (bound: {bound})' if bound else ''}", flush=True)
     return held
+
+
+def show(what, figure, bound, good):
+    print(f"  {'  ' if good else '! '}{what}: {figure}{f' (bound: {bound})' if bound else ''}", flush=True)
 
 
 def render():

@@ -1,13 +1,11 @@
 """Control and worker killed between what is found and what is done and told about it."""
 
 import random
-import shutil
-import tempfile
 from collections import Counter
-from pathlib import Path
 
+from tests import postgres
 from tests.acceptance import alarms
-from tests.postgres import Postgres
+from tests.acceptance.breaking import in_turns
 
 KILLS_PER_GAP = 20
 KILLS_PER_GAP_ON_POSTGRES = 3
@@ -21,19 +19,12 @@ def in_gaps(folder, seed):
 
 def in_gaps_on_postgres(folder, seed):
     """The same with the store on PostgreSQL."""
-    server = Postgres(Path(tempfile.mkdtemp(prefix="jspg-")))
-    server.folder.chmod(0o755)
-    server.start()
-    try:
+    with postgres.serving() as server:
         yield from _in_gaps(folder, seed, KILLS_PER_GAP_ON_POSTGRES, JACKSTOP_STORE_URL=server.url)
-    finally:
-        server.stop()
-        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 def _in_gaps(folder, seed, kills, **environment):
-    chance = random.Random(seed)
-    order = [gap for _ in range(kills) for gap in chance.sample(alarms.GAPS, len(alarms.GAPS))]
+    order = in_turns(alarms.GAPS, kills, random.Random(seed))
     killed, repeated = Counter(), Counter()
     with alarms.alarmed(folder, **environment) as (system, receiver):
         for gap in order:

@@ -1,14 +1,11 @@
 """Processes killed and stopped under load, journals that lose their tails: the books against the provider's bill."""
 
 import random
-import shutil
-import tempfile
 from collections import Counter
-from pathlib import Path
 
+from tests import postgres
 from tests.acceptance import crashes
-from tests.acceptance.breaking import GAPS, broken_in
-from tests.postgres import Postgres
+from tests.acceptance.breaking import GAPS, broken_in, in_turns
 
 KILLS_PER_GAP = 20
 KILLS_PER_GAP_ON_POSTGRES = 3
@@ -25,19 +22,13 @@ def in_gaps(folder, seed):
 
 def in_gaps_on_postgres(folder, seed):
     """The same with the store on PostgreSQL."""
-    server = Postgres(Path(tempfile.mkdtemp(prefix="jspg-")))
-    server.folder.chmod(0o755)
-    server.start()
-    try:
+    with postgres.serving() as server:
         yield from _in_gaps(folder, seed, KILLS_PER_GAP_ON_POSTGRES, JACKSTOP_STORE_URL=server.url)
-    finally:
-        server.stop()
-        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 def _in_gaps(folder, seed, kills, **environment):
     chance = random.Random(seed)
-    order = [gap for _ in range(kills) for gap in chance.sample(GAPS, len(GAPS))]
+    order = in_turns(GAPS, kills, chance)
     killed = Counter()
     with broken_in(folder, **environment) as system:
         figures = crashes.kill_in_gaps(system, order, chance, done=lambda gap: killed.update([gap]))

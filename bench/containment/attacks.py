@@ -11,7 +11,6 @@ from bench.containment.world import DAY, HOUR, MINUTE, START, US, Made, Size
 
 _DEAREST_NUSD = 60 * 10**9
 """A million tokens in and as many out; beyond it nobody's buyers go."""
-_DEFAULT_CAP = 8_192
 
 
 class Attempt(NamedTuple):

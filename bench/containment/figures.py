@@ -59,9 +59,7 @@ def of_shape(courses):
     alerted = [course for course in courses if course.alert_us is not None]
     braked = [course for course in courses if course.brake_us is not None]
     return {
-        "seeds": seeds,
         "alerted": (len(alerted), interval(len(alerted), seeds)),
-        "paged": (sum(course.page_us is not None for course in courses), None),
         "braked": (len(braked), interval(len(braked), seeds)),
         "alert_s": spread([since_phase(course, course.alert_us) for course in alerted]),
         "brake_s": spread([since_phase(course, course.brake_us) for course in braked]),
@@ -91,7 +89,7 @@ def within_allowance(course):
 
 
 def beside(attacks):
-    """Median dollars of the shape under other controls, which see the money and not the calls."""
+    """Dollars (median, p95, maximum) of the shape under other controls, which see the money and not the calls."""
     told = parameters()["beside"]
     daily = [attack.spend_until_midnight(told["daily_multiple"]) for attack in attacks]
     rows = {
@@ -120,7 +118,6 @@ def of_days(rows):
         had[1] += row.throttled
     return {
         "key_days": count,
-        "mature": sum(row.mature for row in rows),
         "pages": (pages, pages / max(1, count), interval(pages, count)),
         "throttles": (throttles, throttles / max(1, count), interval(throttles, count)),
         "worst_key": tuple(max((had[place] for had in per_key.values()), default=0) for place in (0, 1)),

@@ -3,6 +3,7 @@
 import heapq
 
 from bench.containment.world import DAY, US
+from jackstop.control.commands.worker import RAMP_PER_S
 from jackstop.keys.amounts import parse_rate, parse_span_us
 from jackstop.keys.policy import LimitRow
 from jackstop.ledger.slices import limit_of
@@ -10,20 +11,12 @@ from jackstop.settings import ResponseSettings
 
 _RESPONSES = ResponseSettings()
 
-RAMP_LEAST_NUSD = 1_000_000_000
-RAMP_TIMES = 3
-RAMP_S = 600
-
-
-def ramp_allowance(baseline):
-    """What a key may spend in ten minutes, None while there is no baseline."""
-    if baseline is None or not baseline["mature"]:
-        return None
-    return max(RAMP_LEAST_NUSD, RAMP_TIMES * baseline["cost_10m_max_nusd"])
-
 
 class Gatekeeper:
-    """Asks of one key are answered with "" or the reason of a refusal. Nothing is forwarded after a quarantine."""
+    """Asks of one key are answered with "" or the reason of a refusal. Nothing is forwarded after a quarantine.
+
+    `allowance_nusd` is the ramp allowance, None for a key that has none.
+    """
 
     def __init__(self, budget_nusd, allowance_nusd):
         self.state = "live"
@@ -31,7 +24,7 @@ class Gatekeeper:
         self._day = None
         self._spent = self._held = 0
         self._open = []  # (when it ends, hold, cost)
-        self._ramp = _bucket(allowance_nusd, RAMP_S, 0, allowance_nusd, "nusd") if allowance_nusd else None
+        self._ramp = _bucket(allowance_nusd, RAMP_PER_S, 0, allowance_nusd, "nusd") if allowance_nusd else None
         self._throttle = None
         self._throttled_until = 0
 
@@ -44,11 +37,6 @@ class Gatekeeper:
 
     def quarantine(self):
         self.state = "quarantined"
-
-    @property
-    def held(self):
-        """Nano-dollars of requests that are under way."""
-        return self._held
 
     def ask(self, now_us, hold, cost, takes_us):
         """Whether a request goes on; if so its money is held until it ends."""

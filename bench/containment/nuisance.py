@@ -10,14 +10,15 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from bench.containment import benign, replay, traces
-from bench.containment.gatekeeper import Gatekeeper, ramp_allowance
+from bench.containment import benign, replay, traces, world
+from bench.containment.gatekeeper import Gatekeeper
 from bench.containment.parameters import parameters
 from bench.containment.world import DAY, START, US
 from jackstop.cases.policy import decide
 from jackstop.detections.catalogue import load
 from jackstop.detections.engine import Engine
 from jackstop.events.warehouse import Warehouse
+from jackstop.events.watch import ramps_of
 from jackstop.settings import ResponseSettings
 
 _MEMORY_MB = 3_072
@@ -59,12 +60,11 @@ def run(half, per_trace, days=None, detections=None):
         today = {life.key: life.day(day) for life in lives}
         today = {key: events for key, events in today.items() if events}
         warehouse = Warehouse(_MEMORY_MB, forget=False)
-        usual = warehouse.learn(at, digests).baselines.to_pylist() if digests else []
-        baselines = {row["entity"]: row for row in usual if row["scope"] == "key"}
+        allowances = dict(ramps_of(warehouse.learn(at, digests))) if digests else {}
         kinds = {life.key.id: life.kind for life in lives}
         rows = {}
         for key, events in today.items():
-            row = rows[key.id] = _key_day(key, kinds[key.id], day, events, baselines.get(key.id))
+            row = rows[key.id] = _key_day(key, kinds[key.id], day, events, allowances.get(key.id))
             inventory.setdefault(key.id, _inventory(key, events, row.nusd))
             found.append(row)
         events = sorted((event for each in today.values() for event in each), key=lambda event: event.ts)
@@ -86,24 +86,18 @@ def run(half, per_trace, days=None, detections=None):
     return found
 
 
-def _key_day(key, kind, day, events, baseline):
-    """A day of a key through its ramp allowance, which may refuse some of it."""
-    row = KeyDay(key.id, kind, day, bool(baseline and baseline["mature"]), len(events), 0)
-    gate = Gatekeeper(_FREE, ramp_allowance(baseline))
+def _key_day(key, kind, day, events, allowance):
+    """A day of a key through its ramp allowance, which may refuse some of it; a key that still learns has none."""
+    row = KeyDay(key.id, kind, day, allowance is not None, len(events), 0)
+    gate = Gatekeeper(_FREE, allowance)
     for event in events:
         reason = gate.ask(event.ts, event.hold_nusd or 0, event.cost_nusd or 0, event.latency_us or 0)
         if reason:
             row.ramp_refusals += reason == "ramp"
-            _refuse(event, reason)
+            world.refuse(event, "rate", "throttled", 429)
+            event.markers = "ramp" if reason == "ramp" else ""
         row.nusd += event.cost_nusd or 0
     return row
-
-
-def _refuse(event, reason):
-    event.decision, event.reason, event.outcome, event.status = "refused", "rate", "throttled", 429
-    event.markers = "ramp" if reason == "ramp" else ""
-    event.cost_nusd = event.hold_nusd = event.input_tokens = event.output_tokens = None
-    event.model = event.stop_reason = ""
 
 
 def _inventory(key, events, nusd):

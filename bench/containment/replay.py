@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 from bench.containment import world
 from bench.containment.attacks import Attack
-from bench.containment.gatekeeper import Gatekeeper, ramp_allowance
+from bench.containment.gatekeeper import Gatekeeper
 from bench.containment.parameters import draw, generator, parameters
 from bench.containment.world import DAY, HOUR, MINUTE, START, US, Key
 from jackstop.cases.policy import decide
 from jackstop.detections.catalogue import load
 from jackstop.detections.engine import Engine
 from jackstop.events.warehouse import Warehouse
+from jackstop.events.watch import ramps_of
 from jackstop.settings import ResponseSettings
 
 _FINE_US = 3 * MINUTE
@@ -36,7 +37,7 @@ _LIMITS = frozenset({"ramp", "budget"})
 
 @dataclass
 class Course:
-    """How one attack went. Times in seconds from the first forwarded call of the phase in which the alert came."""
+    """How one attack went. What nothing set off or stopped has no time."""
 
     shape: str
     seed: int
@@ -63,14 +64,13 @@ class Course:
 
 
 class Stolen:
-    """One key under attack: the thief's calls and the victim's, through one gatekeeper."""
+    """One key under attack: the thief's calls and the victim's, through one gatekeeper with its ramp allowance."""
 
-    def __init__(self, attack, victim, *, learned, known, baseline):
+    def __init__(self, attack, victim, *, learned, known, allowance):
         told = parameters()["run"]
         self.attack = attack
         name = f"{attack.shape}-{attack.seed}-{'l' if learned else 'n'}{'a' if known else '-'}"
         self.key = Key(name, f"{name}@example.com", f"team-{name}")
-        allowance = ramp_allowance(baseline) if learned else None
         self.course = Course(attack.shape, attack.seed, learned, known, allowance_nusd=allowance)
         self.course.phases_us = tuple(attack.phases)
         self.gate = Gatekeeper(told["main_budget_usd"] * 10**9, allowance)
@@ -117,7 +117,7 @@ class Stolen:
         self._take_effect(now_us)
         events = []
         while self._running and self._running[0][0] <= now_us:
-            events.append(self._ended(*heapq.heappop(self._running)))
+            events.append(heapq.heappop(self._running)[2])
         over = self.ends + _TAIL_US
         if self.course.brake_us is not None and self.course.brake_us >= self.attack.phases[-1]:
             over = min(over, self.course.brake_us + self._after)
@@ -214,9 +214,7 @@ class Stolen:
         )
 
     def _refuse(self, event, reason, outcome, status):
-        event.decision, event.reason, event.outcome, event.status = "refused", reason, outcome, status
-        event.cost_nusd = event.hold_nusd = event.input_tokens = event.output_tokens = None
-        event.model = event.stop_reason = ""
+        world.refuse(event, reason, outcome, status)
         event.latency_us = 100
         heapq.heappush(self._running, (event.ts, self._number, event, False))
 
@@ -237,9 +235,6 @@ class Stolen:
         """The same seed runs several times beside itself: nobody is to see one prompt under several keys."""
         event.request_fp = f"{self.key.id}|{event.request_fp}"
         event.conversation_fp = event.conversation_fp and f"{self.key.id}|{event.conversation_fp}"
-
-    def _ended(self, _ends, _number, event, _thief):
-        return event
 
     # -- what is done about it -------------------------------------------------------------------------------------
 
@@ -309,11 +304,12 @@ class Learned:
         warehouse = Warehouse()
         usual = warehouse.learn(START + days * DAY, digests)
         self.baselines, self.known = _grouped(usual.baselines), _grouped(usual.known)
+        self._allowances = dict(ramps_of(usual))
         warehouse.close()
 
-    def of(self, victim):
-        """The baseline of a victim's key."""
-        return next(iter(self.baselines.get(("key", victim.key.id), [])), None)
+    def allowance(self, victim):
+        """The ramp allowance of a victim's key, None for one that is still learning."""
+        return self._allowances.get(victim.key.id)
 
     def rows(self, stolen, victim):
         """Rows of `baselines` and `known` for a stolen key: a learning one has those of its owner and team alone."""
@@ -362,8 +358,8 @@ def run(victims, learned, seeds, start_hour, wanted=None):
             for has_baseline in (True, False):
                 for known in (True, False):
                     attack = Attack(shape, seed, victim, networks, at)
-                    base = learned.of(victim)
-                    stolen.append((Stolen(attack, victim, learned=has_baseline, known=known, baseline=base), victim))
+                    ramp = learned.allowance(victim) if has_baseline else None
+                    stolen.append((Stolen(attack, victim, learned=has_baseline, known=known, allowance=ramp), victim))
     return _Replay(stolen, learned).run()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 DAY_WINDOWS = 144
 """Of ten minutes."""
+NOT_THERE = "the recorded load is not there: JACKSTOP_BENCH_DATA says where it is, or ../shared/data has it"
 _FOLDER = "servegen"
 _LARGEST_INPUT = 60_000
 

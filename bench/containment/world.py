@@ -228,6 +228,13 @@ def event(key, made, net, host, ts_us, number, *, known):
     )
 
 
+def refuse(event, reason, outcome, status):
+    """Make it the event of a request that the gate refused."""
+    event.decision, event.reason, event.outcome, event.status = "refused", reason, outcome, status
+    event.cost_nusd = event.hold_nusd = event.input_tokens = event.output_tokens = None
+    event.model = event.stop_reason = ""
+
+
 def round_up(tokens, step=64):
     """So that holds of nearly the same size are reckoned once."""
     return -(-tokens // step) * step

@@ -212,7 +212,7 @@ class Concurrency:
         return given, 0
 
     def part_with_all(self, now_us: int) -> tuple[int, int]:  # noqa: ARG002 -- the same call as a Rate's
-        """Every permit; none is in use."""
+        """Every permit; one in use is forgotten when its request ends."""
         share, self.share = self.share, 0
         return share, 0
 

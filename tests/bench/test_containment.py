@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from bench import bench_containment
 from bench.containment import attacks, benign, figures, inline, nuisance, replay, traces, victims, world
-from bench.containment.gatekeeper import Gatekeeper, ramp_allowance
+from bench.containment.gatekeeper import Gatekeeper
 from bench.containment.parameters import parameters
 from bench.containment.world import DAY, HOUR, MINUTE, START, US
 from jackstop.detections.catalogue import load
+from jackstop.events.baselines import Usual
+from jackstop.events.warehouse import Warehouse
 
 USD = 10**9
 AT = START + 14 * DAY + 9 * HOUR
 
-recorded = pytest.mark.skipif(not traces.there(), reason="the recorded load is not in ../shared/data")
+recorded = pytest.mark.skipif(not traces.there(), reason=traces.NOT_THERE)
 
 FIRST_CALL = """
 SELECT 'key:' || key_id AS entity, MIN(ts) AS first_seen, MAX(ts) AS last_seen, COUNT(*) AS count
@@ -39,7 +46,7 @@ def catalogue(folder: Path, severity: str) -> Any:
 class NothingLearned:
     """Baselines of keys that have none."""
 
-    def of(self, victim: Any) -> None:
+    def allowance(self, victim: Any) -> None:
         return None
 
     def rows(self, stolen: Any, victim: Any) -> tuple[list[Any], list[Any]]:
@@ -70,11 +77,39 @@ def test_bounds_of_a_share(hits: int, count: int, low: float, high: float) -> No
     assert figures.interval(hits, count) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_a_key_without_mature_baseline_has_no_ramp_allowance() -> None:
-    assert ramp_allowance(None) is None
-    assert ramp_allowance({"mature": 0, "cost_10m_max_nusd": 9 * USD}) is None
-    assert ramp_allowance({"mature": 1, "cost_10m_max_nusd": 9 * USD}) == 27 * USD
-    assert ramp_allowance({"mature": 1, "cost_10m_max_nusd": 0}) == USD
+@pytest.mark.slow
+@recorded
+def test_a_key_without_mature_baseline_has_no_ramp_allowance(
+    victim: victims.Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allowance(**changed: int) -> int | None:
+        def usual(_warehouse: Warehouse, _day_us: int, _digests: Any) -> Usual:
+            row = {"scope": "key", "entity": victim.key.id, "mature": 1, "cost_10m_max_nusd": 9 * USD, **changed}
+            return Usual(pa.Table.from_pylist([row]), pa.Table.from_pylist([{"scope": "key", "entity": "k"}]))
+
+        monkeypatch.setattr(Warehouse, "learn", usual)
+        return replay.Learned([]).allowance(victim)
+
+    assert allowance(entity=0) is None
+    assert allowance(mature=0) is None
+    assert allowance() == 27 * USD
+    assert allowance(cost_10m_max_nusd=0) == USD
+
+
+def test_what_a_process_found_is_written_down_before_it_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "some.json"
+    course = replay.Course("one_ip_bulk", 3, learned=True, known=False, refused=Counter(ramp=2), spent_nusd=np.int64(7))
+    assert bench_containment.kept(path, [course]) == [course]
+    (told,) = msgspec.json.decode(path.read_bytes())
+    assert (told["shape"], told["refused"], told["spent_nusd"], told["brake_us"]) == (
+        "one_ip_bulk",
+        {"ramp": 2},
+        7,
+        None,
+    )
+    row = nuisance.KeyDay("k1", "ci", 4, mature=True, requests=9, nusd=5, found=[("new_model", "low", "alert")])
+    assert bench_containment.kept(path, [row]) == [row]
+    assert msgspec.json.decode(path.read_bytes(), type=list[nuisance.KeyDay])[0].requests == 9
 
 
 def test_the_gatekeeper_lets_through_what_the_buckets_let_through() -> None:
@@ -104,6 +139,7 @@ def test_what_one_request_shows_is_not_forwarded_where_it_is_enforced() -> None:
     assert [each for each in inline.run(range(10), "observe") if not each.noticed] == []
 
 
+@pytest.mark.slow
 @recorded
 def test_shapes_are_what_their_sources_say(victim: victims.Victim) -> None:
     bulk = some("one_ip_bulk", victim)
@@ -120,6 +156,7 @@ def test_shapes_are_what_their_sources_say(victim: victims.Victim) -> None:
     assert some("nothing", victim) == []
 
 
+@pytest.mark.slow
 @recorded
 def test_a_seed_gives_the_same_attack_again(victim: victims.Victim) -> None:
     assert some("resale_marked", victim) == some("resale_marked", victim)
@@ -139,6 +176,7 @@ def test_benign_days_are_in_order_and_the_same_again() -> None:
     assert sum(map(len, once)) > 1_000
 
 
+@pytest.mark.slow
 @recorded
 @pytest.mark.parametrize(("severity", "action"), [("critical", "quarantine"), ("high", "throttle"), ("medium", "")])
 def test_what_a_cycle_finds_takes_hold(
