@@ -233,7 +233,8 @@ def _resolve(provider: str, model: str, tier: str, speed: str, geo: str, moment:
             factors.append(allowances.FAST_FACTOR)
         else:
             prices |= variant
-    if provider == "anthropic" and geo not in allowances.GEO_FREE:
+    has_geo = geo not in allowances.GEO_FREE and not model.startswith(allowances.CLAUDE_UNTIL_4_5)
+    if provider == "anthropic" and has_geo:
         factors.append(allowances.GEO_FACTOR)
     tiers: list[tuple[int, Rates]] = []
     for threshold in _thresholds(prices):

@@ -54,6 +54,7 @@ def at(*when: int) -> int:
         ("anthropic", "claude-opus-5-5", Usage(input_tokens=1_000, speed="fast"), 8_000_000),
         ("anthropic", "claude-opus-5-5", Usage(input_tokens=1_000, inference_geo="us"), 4_400_000),
         ("anthropic", "claude-opus-5-5", Usage(input_tokens=1_000, inference_geo="global"), 4_000_000),
+        ("anthropic", "claude-2", Usage(input_tokens=1_000, inference_geo="us"), 8_000_000),
         ("anthropic", "claude-opus-5-5", Usage(input_tokens=1_000, service_tier="priority"), 4_000_000),
         ("anthropic", "claude-opus-5-5", Usage(web_searches=2, inference_geo="us"), 20_000_000),
         ("anthropic", "claude-haiku-5-5", Usage(input_tokens=100_000), 10_000_000),
