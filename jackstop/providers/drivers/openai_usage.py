@@ -1,0 +1,229 @@
+"""What OpenAI reports of an organization: usage by minute and key, costs by day, hard spend limits, the audit log.
+
+Facts: openai 3.54.0 (`openai/resources/admin/organization/{usage,audit_logs,spend_limit}.py`) and the OpenAPI document
+of August 2026, read on 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from jackstop.clock import US_PER_S
+from jackstop.providers.drivers.answers import every, nusd, shaped
+from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.driver import Administration, AuditPage, Bucket, CallFailed, ProviderLimit
+from jackstop.providers.drivers.feed import Entry, forward
+
+MINUTE_S = 60
+_DAY_S = 86_400
+_MOST_MINUTES = 1_440
+_MOST_DAYS = 180
+_PAGE = 100
+_NUSD_PER_CENT = 10_000_000
+
+
+class _Tokens(msgspec.Struct):
+    """Of completions and of embeddings; the latter know no cache and no tier."""
+
+    input_tokens: int
+    num_model_requests: int
+    output_tokens: int = 0
+    input_cached_tokens: int | None = None
+    input_cache_write_tokens: int | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
+
+
+class _Amount(msgspec.Struct):
+    value: float | str | None = None
+    currency: str | None = None
+
+
+class _Cost(msgspec.Struct):
+    amount: _Amount | None = None
+    api_key_id: str | None = None
+    line_item: str | None = None
+
+
+class _Span(msgspec.Struct):
+    start_time: int
+    results: list[dict[str, Any]]
+
+
+class _Spans(msgspec.Struct):
+    data: list[_Span]
+    has_more: bool
+    next_page: str | None = None
+
+
+class _Limit(msgspec.Struct):
+    threshold_amount: int
+    interval: str
+
+
+class _Log(msgspec.Struct):
+    data: list[Entry]
+    has_more: bool
+    last_id: str | None = None
+
+
+def usage(
+    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], since_us: int, until_us: int
+) -> list[Bucket]:
+    """By minute, key, model and service tier: completions (Responses among them) and embeddings."""
+    found = []
+    for kind, group_by in (
+        ("completions", ["api_key_id", "model", "service_tier"]),
+        ("embeddings", ["api_key_id", "model"]),
+    ):
+        query = {"bucket_width": "1m", "limit": _MOST_MINUTES, "group_by": group_by}
+        for start_us, result in _results(admin, headers, place, f"usage/{kind}", query, MINUTE_S, since_us, until_us):
+            tokens = shaped(result, _Tokens, f"usage of {kind}")
+            cached, written = tokens.input_cached_tokens or 0, tokens.input_cache_write_tokens or 0
+            found.append(
+                Bucket(
+                    start_us=start_us,
+                    width_us=MINUTE_S * US_PER_S,
+                    provider_key_id=tokens.api_key_id or "",
+                    model=tokens.model or "",
+                    tier=tokens.service_tier or "",
+                    requests=tokens.num_model_requests,
+                    # The provider's number holds what was read from the cache and written to it.
+                    input_tokens=max(0, tokens.input_tokens - cached - written),
+                    cache_read_tokens=cached,
+                    cache_write_tokens=written,
+                    output_tokens=tokens.output_tokens,
+                )
+            )
+    return found
+
+
+def costs(
+    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], since_us: int, until_us: int
+) -> list[Bucket]:
+    """By day, key and line item, of everything that the organization is charged for in dollars.
+
+    A line item is as `gpt-6-astra, input_tokens`; what stands before the comma is the bucket's model.
+    """
+    query = {"bucket_width": "1d", "limit": _MOST_DAYS, "group_by": ["api_key_id", "line_item"]}
+    found = []
+    for start_us, result in _results(admin, headers, place, "costs", query, _DAY_S, since_us, until_us):
+        cost = shaped(result, _Cost, "costs")
+        if cost.amount is None or cost.amount.value is None or (cost.amount.currency or "usd").lower() != "usd":
+            continue
+        found.append(
+            Bucket(
+                start_us=start_us,
+                width_us=_DAY_S * US_PER_S,
+                provider_key_id=cost.api_key_id or "",
+                model=(cost.line_item or "").split(",")[0].strip(),
+                cost_nusd=nusd(cost.amount.value),
+            )
+        )
+    return found
+
+
+def limits(admin: Administration, headers: Mapping[str, str], place: Mapping[str, str]) -> list[ProviderLimit]:
+    """The project's hard monthly limit, where the place names one, and the organization's."""
+    found = []
+    if place.get("project"):
+        found.append(_limit(admin, headers, place["project"]))
+    found.append(_limit(admin, headers, ""))
+    return found
+
+
+def set_limit(
+    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], amount_nusd: int
+) -> ProviderLimit:
+    """Set the project's limit, or without a project the organization's, in whole cents and never above the amount."""
+    cents = amount_nusd // _NUSD_PER_CENT
+    if cents < 1:
+        raise CallFailed("invalid", "OpenAI keeps limits in cents, and this one is less than one")
+    body = {"threshold_amount": cents, "currency": "USD", "interval": "month"}
+    project = place.get("project", "")
+    answer = call("POST", _limit_url(admin, project), headers, body, ca=admin.ca)
+    return _as_limit(project, shaped(answer, _Limit, "setting a spend limit"))
+
+
+def audit(admin: Administration, headers: Mapping[str, str], since_us: int, cursor: str) -> AuditPage:
+    """The audit log's entries since the cursor. Raises CallFailed while the organization has it switched off."""
+    url = admin.base_url + "/organization/audit_logs"
+
+    def read(from_us: int) -> Iterator[Entry]:
+        def page(after: str) -> tuple[list[Entry], str]:
+            query = {"limit": _PAGE, "effective_at[gte]": from_us // US_PER_S, "after": after or None}
+            log = shaped(call("GET", url, headers, query=query, ca=admin.ca), _Log, "the audit log")
+            return log.data, (log.last_id or "") if log.has_more else ""
+
+        return every(page)
+
+    return forward(cursor, since_us, read, _moment)
+
+
+def _moment(entry: Entry) -> int:
+    at = entry.get("effective_at")
+    if not isinstance(at, int):
+        raise CallFailed("failed", "an entry of the audit log has no time")
+    return at * US_PER_S
+
+
+def _results(
+    admin: Administration,
+    headers: Mapping[str, str],
+    place: Mapping[str, str],
+    report: str,
+    query: Mapping[str, object],
+    width_s: int,
+    since_us: int,
+    until_us: int,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The results of all spans that begin from `since_us` to `until_us`, each with its beginning."""
+    url = f"{admin.base_url}/organization/{report}"
+    start_s = -(-since_us // (width_s * US_PER_S)) * width_s
+    end_s = -(-until_us // (width_s * US_PER_S)) * width_s
+    if start_s >= end_s:
+        return
+
+    def page(cursor: str) -> tuple[list[_Span], str]:
+        asked = {
+            **query,
+            "start_time": start_s,
+            "end_time": end_s,
+            "project_ids": [place["project"]] if place.get("project") else None,
+            "page": cursor or None,
+        }
+        spans = shaped(call("GET", url, headers, query=asked, ca=admin.ca), _Spans, report)
+        return spans.data, (spans.next_page or "") if spans.has_more else ""
+
+    for span in every(page):
+        if start_s <= span.start_time < end_s:
+            for result in span.results:
+                yield span.start_time * US_PER_S, result
+
+
+def _limit_url(admin: Administration, project: str) -> str:
+    below = path("projects", project) if project else ""
+    return f"{admin.base_url}/organization{below}/spend_limit"
+
+
+def _limit(admin: Administration, headers: Mapping[str, str], project: str) -> ProviderLimit:
+    try:
+        answer = call("GET", _limit_url(admin, project), headers, ca=admin.ca)
+    except CallFailed as error:
+        if error.why == "missing":
+            return ProviderLimit(_scope(project), "month", None)
+        raise
+    return _as_limit(project, shaped(answer, _Limit, "a spend limit"))
+
+
+def _as_limit(project: str, limit: _Limit) -> ProviderLimit:
+    # The answer's `enforcement` says whether calls are refused just now, which a limit that still has room does not do.
+    return ProviderLimit(_scope(project), limit.interval, limit.threshold_amount * _NUSD_PER_CENT)
+
+
+def _scope(project: str) -> str:
+    return f"project:{project}" if project else "organization"

@@ -1,0 +1,160 @@
+"""xAI's management API: keys of a team, with their permissions and rate limits.
+
+Facts: docs.x.ai/developers/rest-api-reference/management/auth (making and listing keys, a key's fields) and
+docs.x.ai/docs/key-information/using-management-api (pages, changing by a field mask, deleting by the key's id), read
+on 2026-11-23. There is no call that tells usage or the last use by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from jackstop.clock import SystemClock
+from jackstop.providers.drivers import trial
+from jackstop.providers.drivers.answers import Absent, every, micros, required, shaped
+from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.driver import (
+    Administration,
+    CallFailed,
+    Created,
+    Kind,
+    Option,
+    ProviderKey,
+    Verb,
+    Verdict,
+)
+from jackstop.secret import Secret
+
+_PAGE = 100
+_EVERYTHING = ["api-key:endpoint:*", "api-key:model:*"]
+_RATES = ("qps", "qpm", "tpm")
+
+
+class _Key(msgspec.Struct):
+    """`tpm` comes as text, since it is a number of 64 bits."""
+
+    apiKeyId: str  # noqa: N815 the API's own name
+    name: str = ""
+    disabled: bool = False
+    createTime: datetime | None = None  # noqa: N815
+    expireTime: datetime | None = None  # noqa: N815
+    aclStrings: list[str] = []  # noqa: N815
+    acls: list[str] = []
+    qps: int | None = None
+    qpm: int | None = None
+    tpm: int | str | None = None
+
+
+class _Keys(msgspec.Struct):
+    apiKeys: list[_Key] = []  # noqa: N815
+    paginationToken: str | None = None  # noqa: N815
+
+
+class _Made(msgspec.Struct):
+    apiKeyId: str  # noqa: N815
+    apiKey: str  # noqa: N815
+    expireTime: datetime | None = None  # noqa: N815
+
+
+class XaiDriver(Absent):
+    """A new key beside the old one, with the old one's permissions and rates."""
+
+    name = "xai"
+    kind: Kind = "overlap"
+    verbs: frozenset[Verb] = frozenset({"list", "create", "disable", "enable", "delete"})
+    base_url = "https://management-api.x.ai"
+    options: Sequence[Option] = ()
+    places: Sequence[Option] = (
+        Option("team", "the id of the team to which the key belongs (console.x.ai, settings, team)"),
+    )
+    last_used = False
+    most_keys = 0
+    expires = False
+    permission = (
+        "A management key of the team, which a member with Management Keys Read + Write makes at console.x.ai under "
+        "Settings > Management Keys, narrowed to reading and writing API keys. It cannot call models."
+    )
+    sources: Mapping[str, str] = {
+        "list": "GET /auth/teams/{team}/api-keys, docs.x.ai/developers/rest-api-reference/management/auth",
+        "create": "POST /auth/teams/{team}/api-keys, docs.x.ai/developers/rest-api-reference/management/auth",
+        "disable": "PUT /auth/api-keys/{id} with a field mask, docs.x.ai/developers/rest-api-reference/management/auth",
+        "enable": "PUT /auth/api-keys/{id} with a field mask, docs.x.ai/developers/rest-api-reference/management/auth",
+        "delete": "DELETE /auth/api-keys/{id}, docs.x.ai/docs/key-information/using-management-api",
+        "verify": "GET /v1/models, docs.x.ai/developers/rest-api-reference/inference/models",
+    }
+
+    def list(self, admin: Administration, place: Mapping[str, str]) -> list[ProviderKey]:
+        now_us = SystemClock().now_us()
+        return [
+            ProviderKey(
+                id=key.apiKeyId,
+                name=key.name,
+                state="disabled" if key.disabled or (micros(key.expireTime) or now_us + 1) <= now_us else "active",
+                created_us=micros(key.createTime),
+                expires_us=micros(key.expireTime),
+            )
+            for key in _keys(admin, place)
+        ]
+
+    def create(
+        self, admin: Administration, place: Mapping[str, str], name: str, *, beside: str, expires_s: int | None
+    ) -> Created:
+        """Make a key that may do what the key beside may do. Without one it may do everything that the team may."""
+        former = next((key for key in _keys(admin, place) if key.apiKeyId == beside), None) if beside else None
+        permissions = (former.aclStrings or former.acls) if former else []
+        body: dict[str, Any] = {"name": name, "acls": permissions or _EVERYTHING}
+        if former:
+            rates = {rate: getattr(former, rate) for rate in _RATES}
+            body |= {rate: value for rate, value in rates.items() if value is not None}
+        made = shaped(call("POST", _team(admin, place), _headers(admin), body, ca=admin.ca), _Made, "making a key")
+        return Created(made.apiKeyId, Secret(made.apiKey), micros(made.expireTime))
+
+    def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
+        try:
+            _turn(admin, key_id, disabled=True)
+        except CallFailed as error:
+            if error.why != "missing":
+                raise
+
+    def enable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
+        _turn(admin, key_id, disabled=False)
+
+    def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
+        try:
+            call("DELETE", admin.base_url + path("auth", "api-keys", key_id), _headers(admin), ca=admin.ca)
+        except CallFailed as error:
+            if error.why != "missing":
+                raise
+
+    def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
+        return trial.list_models(provider, base_url, secret, ca)
+
+
+def _headers(admin: Administration) -> dict[str, str]:
+    return {"Authorization": f"Bearer {admin.secret.reveal().decode()}"}
+
+
+def _team(admin: Administration, place: Mapping[str, str]) -> str:
+    return admin.base_url + path("auth", "teams", required(place, "team"), "api-keys")
+
+
+def _keys(admin: Administration, place: Mapping[str, str]) -> list[_Key]:
+    def page(cursor: str) -> tuple[list[_Key], str]:
+        query = {"pageSize": _PAGE, "paginationToken": cursor or None}
+        answer = call("GET", _team(admin, place), _headers(admin), query=query, ca=admin.ca)
+        keys = shaped(answer, _Keys, "listing keys")
+        return keys.apiKeys, keys.paginationToken or ""
+
+    return list(every(page))
+
+
+def _turn(admin: Administration, key_id: str, *, disabled: bool) -> None:
+    body = {"apiKey": {"apiKeyId": key_id, "disabled": disabled}, "fieldMask": "disabled"}
+    call("PUT", admin.base_url + path("auth", "api-keys", key_id), _headers(admin), body, ca=admin.ca)
+
+
+DRIVER = XaiDriver()
