@@ -43,7 +43,9 @@ class Anthropic:
 
     def error(self, error: ProviderError, request_id: str) -> bytes:
         kind = error.kind or _TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
-        detail = {"type": kind, "message": error.message}
+        detail: dict[str, object] = {"type": kind, "message": error.message}
+        if error.details is not None:
+            detail["details"] = error.details
         return msgspec.json.encode({"type": "error", "error": detail, "request_id": request_id})
 
     def headers(self, request_id: str) -> Headers:

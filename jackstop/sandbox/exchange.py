@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jackstop.clock import Clock
+from jackstop.sandbox.accounts.state import Accounts
 from jackstop.sandbox.behaviour import PLAIN, Behaviour, Modes
 from jackstop.sandbox.bill import Bill, Row, fingerprint
 from jackstop.sandbox.catalogue import Catalogue, Model, Tokens
@@ -23,6 +24,7 @@ Headers = list[tuple[bytes, bytes]]
 TRANSPORT = "jackstop.sandbox.transport"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _CHUNKS_PER_WRITE = 32
+_EVENTS = b"text/event-stream; charset=utf-8"
 _RETRIED = (429, 503, 529)
 _GARBAGE = b'{"id": "practice", "object": \xff\xfe <html>502</html>'
 _GARBAGE_STREAM = b'data: {"id": "practice", "choi\n\nevent\n\ndata: \xff\xfe not JSON\n\ndata: [1, 2\n\n'
@@ -71,13 +73,14 @@ class Answer(Protocol):
 
 
 class Practice:
-    """What all requests share: models, modes, the bill, and the time."""
+    """What all requests share: models, modes, the bill, the accounts, and the time."""
 
     def __init__(self, clock: Clock, instance: int) -> None:
         self.clock = clock
         self.catalogue = Catalogue.load()
         self.bill = Bill()
         self.modes = Modes()
+        self.accounts = Accounts(clock, self.bill)
         self.contexts: dict[str, int] = {}
         self._instance = instance
         self._seq = 0
@@ -99,6 +102,7 @@ class Exchange:
         "_transport",
         "behaviour",
         "body",
+        "client",
         "credential",
         "dialect",
         "endpoint",
@@ -106,6 +110,7 @@ class Exchange:
         "ident",
         "practice",
         "query",
+        "scheme",
         "seq",
         "ts_us",
     )
@@ -118,6 +123,8 @@ class Exchange:
         self.endpoint = endpoint
         self.header: dict[bytes, bytes] = dict(scope["headers"])
         self.query: bytes = scope["query_string"]
+        self.scheme: str = scope.get("scheme", "http")
+        self.client: str = (scope.get("client") or ("", 0))[0]
         self.seq, self.ident = practice.next_request()
         self.ts_us = practice.clock.now_us()
         self.credential = ""
@@ -141,10 +148,12 @@ class Exchange:
     async def accept(self) -> bool:
         """Read the request and meet it as its behaviour says; False when that was all.
 
-        Raises ProviderError without a credential, and where the behaviour asks for an error.
+        Raises ProviderError without a credential, with one that does not count any more, and where the behaviour asks
+        for an error.
         """
         self.credential = fingerprint(self.dialect.secret(self.header))
         self.body = await self._read()
+        self.practice.accounts.admit(self.dialect.provider, self.credential, self.endpoint)
         behaviour = self.behaviour = self.practice.modes.behaviour(self.credential, self.body)
         if behaviour is PLAIN:
             return True
@@ -185,7 +194,9 @@ class Exchange:
         try:
             await self._sleep(behaviour.latency_ms)
             if behaviour.garbage:
-                await self.reply(200, _GARBAGE_STREAM if stream else _GARBAGE, stream=stream)
+                await self.reply(
+                    200, _GARBAGE_STREAM if stream else _GARBAGE, kind=_EVENTS if stream else b"application/json"
+                )
             elif stream:
                 await self._stream(tokens, answer)
             else:
@@ -195,7 +206,7 @@ class Exchange:
                 done = self._generated
                 used = msgspec.structs.replace(tokens, output=done, reasoning=min(tokens.reasoning, done))
             units = model.cost(used, tier, self.ts_us)
-            self.book(model=model.snapshot, tokens=used, units=units, stream=stream, stayed=not self.gone)
+            self.book(model=model.snapshot, tier=tier, tokens=used, units=units, stream=stream, stayed=not self.gone)
 
     async def _whole(self, body: bytes) -> None:
         if self.behaviour.cut_after < 0:
@@ -211,7 +222,7 @@ class Exchange:
         stop = {behaviour.cut_after, behaviour.hang_after, behaviour.error_after} - {-1}
         count, complete = 0, False
         try:
-            await self._start(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
+            await self._start(200, [(b"content-type", _EVENTS)])
             pending = list(answer.head())
             for data, amount in answer.pieces():
                 if count in stop:
@@ -259,9 +270,10 @@ class Exchange:
         await self.reply(error.status, self.dialect.error(error, self.request_id), beside=headers)
         self.book(status=error.status, stayed=not self.gone)
 
-    async def reply(self, status: int, body: bytes, *, beside: Headers | None = None, stream: bool = False) -> None:
-        """Answer with a complete body."""
-        kind = b"text/event-stream; charset=utf-8" if stream else b"application/json"
+    async def reply(
+        self, status: int, body: bytes, *, beside: Headers | None = None, kind: bytes = b"application/json"
+    ) -> None:
+        """Answer with a complete body of this kind."""
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *(beside or ())]
         await self._start(status, headers)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -271,6 +283,7 @@ class Exchange:
         *,
         status: int = 200,
         model: str = "",
+        tier: str = "",
         tokens: Tokens | None = None,
         units: int = 0,
         stream: bool = False,
@@ -297,6 +310,8 @@ class Exchange:
                 searches=used.searches,
                 units=units,
                 stayed=stayed,
+                tier=tier,
+                cache_write_1h_tokens=used.cache_write_1h,
             )
         )
 

@@ -21,6 +21,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from jackstop.clock import Clock, SystemClock
 from jackstop.errors import UserError
 from jackstop.sandbox import anthropic, chat, deepseek, openai, responses
+from jackstop.sandbox.accounts import control, shaped
+from jackstop.sandbox.accounts.api import ENDPOINT
+from jackstop.sandbox.accounts.registry import APIS
+from jackstop.sandbox.accounts.state import SETTINGS
 from jackstop.sandbox.anthropic import ANTHROPIC, DEEPSEEK_ANTHROPIC
 from jackstop.sandbox.bill import LOG_ROWS
 from jackstop.sandbox.deepseek import DEEPSEEK
@@ -66,24 +70,49 @@ class Sandbox:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path, method = scope["path"], scope["method"]
-        found = _ROUTES.get((method, path))
-        if found is not None:
-            dialect, endpoint, handler = found
-            exchange = Exchange(self.practice, dialect, endpoint, scope, receive, send)
-            await _guarded(exchange, handler)
+        found = _route(scope["method"], scope["path"])
+        if found is None:
+            await self._control(scope, receive, send)
             return
-        for prefix, (dialect, show) in _MODEL_ROUTES.items():
-            if method == "GET" and path.startswith(prefix):
-                exchange = Exchange(self.practice, dialect, "models", scope, receive, send)
-                await _guarded(exchange, functools.partial(show, name=path[len(prefix) :]))
-                return
-        provider = path.split("/", 2)[1]
-        if provider in _DIALECTS:
-            exchange = Exchange(self.practice, _DIALECTS[provider], "unknown", scope, receive, send)
-            await _guarded(exchange, _unknown)
-            return
-        await self._control(scope, receive, send)
+        dialect, endpoint, handler = found
+        await _guarded(Exchange(self.practice, dialect, endpoint, scope, receive, send), handler)
+
+
+def _route(method: str, path: str) -> tuple[Dialect, str, Handler] | None:
+    """What answers a method and path, whose it is, and how it stands in the log; None for no provider's path."""
+    found = _inference(method, path)
+    if found is not None:
+        return found
+    for api in APIS:
+        if path.startswith(api.prefix):
+            administered = api.find(method, path)
+            if administered is not None:
+                return api.dialect, ENDPOINT, functools.partial(api.serve, handler=administered[0], at=administered[1])
+    another = shaped.dialect_of(path)
+    if another is not None:
+        _, endpoint, handler = _inference(method, another[1]) or (OPENAI, "unknown", _unknown)
+        return another[0], endpoint, handler
+    return _nowhere(path)
+
+
+def _inference(method: str, path: str) -> tuple[Dialect, str, Handler] | None:
+    """What answers at the three providers whose inference is practised for itself."""
+    found = _ROUTES.get((method, path))
+    if found is not None:
+        return found
+    for prefix, (dialect, show) in _MODEL_ROUTES.items():
+        if method == "GET" and path.startswith(prefix):
+            return dialect, "models", functools.partial(show, name=path[len(prefix) :])
+    return None
+
+
+def _nowhere(path: str) -> tuple[Dialect, str, Handler] | None:
+    """A provider's answer to a path that it does not have."""
+    for api in APIS:
+        if path.startswith(api.prefix):
+            return api.dialect, ENDPOINT, _unknown
+    provider = path.split("/", 2)[1]
+    return (_DIALECTS[provider], "unknown", _unknown) if provider in _DIALECTS else None
 
 
 async def _guarded(exchange: Exchange, handler: Handler) -> None:
@@ -105,11 +134,12 @@ async def _guarded(exchange: Exchange, handler: Handler) -> None:
 
 async def _unknown(exchange: Exchange) -> None:
     if await exchange.accept():
-        raise ProviderError(404, "sandbox: no such path or method is practised here", kind="invalid_request_error")
+        kind = "" if exchange.endpoint == ENDPOINT else "invalid_request_error"
+        raise ProviderError(404, "sandbox: no such path or method is practised here", kind=kind)
 
 
 def _control(practice: Practice) -> Starlette:
-    """GET /_sandbox/bill, /requests and /mode; POST /_sandbox/mode and /reset."""
+    """GET /_sandbox/bill, /requests, /mode and /keys; POST /_sandbox/mode, /reset, /keys and /audit."""
 
     def answer(value: object, status: int = 200) -> Response:
         return Response(msgspec.json.encode(value), status, media_type="application/json")
@@ -127,24 +157,32 @@ def _control(practice: Practice) -> Starlette:
             return answer({"error": "after and limit want integers"}, 400)
         return answer(practice.bill.rows(after, max(0, limit)))
 
+    def modes() -> dict[str, object]:
+        changed = practice.accounts.changed
+        return practice.modes.shown() | ({"accounts": changed} if changed else {})
+
     async def shown(_: Request) -> Response:
-        return answer(practice.modes.shown())
+        return answer(modes())
 
     async def mode(request: Request) -> Response:
         try:
             fields: Any = msgspec.json.decode(await request.body() or b"{}")
             if not isinstance(fields, dict):
                 return answer({"error": "a mode is a JSON object"}, 400)
-            practice.modes.set(fields)
+            settings = {name: fields.pop(name) for name in SETTINGS & fields.keys()}
+            practice.accounts.set(settings)
+            if fields or not settings:
+                practice.modes.set(fields)
         except msgspec.DecodeError:
             return answer({"error": "a mode is a JSON object"}, 400)
         except ProviderError as error:
             return answer({"error": error.message}, 400)
-        return answer(practice.modes.shown())
+        return answer(modes())
 
     async def reset(_: Request) -> Response:
         practice.bill.clear()
         practice.modes.clear()
+        practice.accounts.clear()
         return answer({"reset": True})
 
     return Starlette(
@@ -154,6 +192,7 @@ def _control(practice: Practice) -> Starlette:
             Route("/_sandbox/mode", shown),
             Route("/_sandbox/mode", mode, methods=["POST"]),
             Route("/_sandbox/reset", reset, methods=["POST"]),
+            *control.routes(practice.accounts),
         ]
     )
 

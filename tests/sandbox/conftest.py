@@ -16,6 +16,8 @@ import anthropic
 import openai
 import pytest
 
+from tests.sandbox.practice import Practice, running
+
 SECRET = "sk-practice-secret-0123456789"
 RUN = "from jackstop.sandbox.server import run; run({})"
 
@@ -110,3 +112,17 @@ def sandbox(_process: Running) -> Iterator[Running]:
     _process.post("/_sandbox/reset")
     yield _process
     _process.close()
+
+
+@pytest.fixture(scope="session")
+def _clocked() -> Iterator[Practice]:
+    with running() as made:
+        yield made
+
+
+@pytest.fixture
+def practice(_clocked: Practice) -> Iterator[Practice]:
+    """A sandbox at noon of a Monday, by a clock that the test moves."""
+    _clocked.begin()
+    yield _clocked
+    _clocked.close()
