@@ -83,6 +83,7 @@ class ResponseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     throttle_for: str = "1h"
     approval_s: int = 900
     unanswered: Literal["wait", "act"] = "wait"
+    contain: Literal["approve", "act"] = "approve"
     contact: str = ""
 
 
@@ -92,6 +93,17 @@ class DetectionsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     off: tuple[str, ...] = ()
     cadence_s: int = 5
     memory_mb: int = 1_024
+
+
+class RotationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often credentials get a new secret, and how carefully the old one is ended."""
+
+    every: str = "30d"
+    expires: str = ""
+    drain_max_s: int = 600
+    watch_s: int = 300
+    wait_s: int = 3_600
+    attempts: Annotated[int, msgspec.Meta(ge=1)] = 5
 
 
 class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +150,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lake: LakeSettings = LakeSettings()
     detections: DetectionsSettings = DetectionsSettings()
     responses: ResponseSettings = ResponseSettings()
+    rotation: RotationSettings = RotationSettings()
     alerts: AlertSettings = AlertSettings()
     notify: NotifySettings = NotifySettings()
     store: StoreSettings = StoreSettings()

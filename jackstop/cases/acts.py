@@ -82,7 +82,8 @@ def _apply(turn: Turn, case: Row[Any], action: str, on: str, reason: str, for_us
             reason=reason,
             until_us=None if for_us is None else turn.now_us + for_us,
         )
-        held = responses.claim(turn.conn, action, target)
+        held = responses.latest(turn.conn, case.id, action, target) if applied else None
+        held = held or responses.claim(turn.conn, action, target)
         text = f"{target} is so, or stricter, already" if held is None else responses.said(held)
         done.append({"target": target, "changed": applied, "text": text if applied else f"unchanged: {text}"})
     return done
@@ -131,7 +132,7 @@ def _approve(turn: Turn, case: Row[Any], on: str, reason: str) -> Done:
         detail = {"case": case.id, "action": response.action, "reason": reason}
         audit.record(turn.conn, turn.now_us, turn.actor, Tag.CASE_APPROVE, response.target, detail)
         changed = tend.approve(turn, response, reason or "approved")
-        held = responses.claim(turn.conn, response.action, response.target)
+        held = responses.latest(turn.conn, case.id, response.action, response.target)
         text = responses.said(held) if changed and held is not None else f"{response.target} is so already, or gone"
         done.append({"target": response.target, "changed": changed, "text": text})
     return done

@@ -18,8 +18,9 @@ class Finding(msgspec.Struct, frozen=True):
     """What one detection found. Times are UTC microseconds.
 
     `uid` is the same however often the same thing is found: findings are taken once, and grow. `entity` is `key:ID`,
-    `owner:EMAIL`, `team:N`, `credential:NAME` or `org`. Findings with the same `cause`, if it is not empty, belong into
-    one case whatever their entities are. `response` is what the detection asks for, empty for its severity's.
+    `owner:EMAIL`, `team:N`, `credential:NAME`, `account:NAME` (a provider's) or `org`. Findings with the same `cause`,
+    if it is not empty, belong into one case whatever their entities are. `response` is what the detection asks for,
+    empty for its severity's.
     """
 
     uid: str

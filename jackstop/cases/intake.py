@@ -157,7 +157,8 @@ def _fold(turn: Turn, finding: Finding, epoch: int) -> int | None:
     if place is None:
         return None
     case_id = int(place.case.id)
-    is_news = not _has_seen(turn, case_id, finding.detection)
+    # What a rotation says is said once for each thing that somebody has to do.
+    is_news = "rotation" in finding.sources or not _has_seen(turn, case_id, finding.detection)
     _assign(turn, findings.c.uid == finding.uid, case_id)
     if place.how == "opened":
         before = and_(findings.c.entity == finding.entity, findings.c.case_id.is_(None))
@@ -302,7 +303,10 @@ def _respond(
     made = responses.propose(
         turn, case.id, action, finding.entity, "awaiting", reason=reason, epoch=epoch, deadline_us=deadline_us
     )
-    announce(turn, case, "approval", made, [f"{named(finding.entity)} is to be {_DONE[action]}"])
+    text = f"{named(finding.entity)} is to be {_DONE[action]}"
+    if responses.is_outage(turn.conn, action, finding.entity):
+        text += ", which is an outage until somebody brings a new key"
+    announce(turn, case, "approval", made, [text])
     return [f"{named(finding.entity)} waits for approval to be {_DONE[action]}"]
 
 
@@ -328,7 +332,7 @@ def _apply(
     )
     if not done:
         return []
-    held = responses.claim(turn.conn, action, entity)
+    held = responses.latest(turn.conn, case.id, action, entity)
     said = [responses.said(held)] if held is not None else []
     if ask and questions.ask(turn, case, entity.removeprefix("key:"), since_us):
         said.append("its owner is asked")

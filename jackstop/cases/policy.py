@@ -44,7 +44,9 @@ def decide(
         return Decision(action, alert=action == "alert")
     kind = finding.entity.partition(":")[0]
     if kind == "credential":
-        return Decision("contain", "awaiting", alert=True)
+        # Only arithmetic asks for this by itself: what a provider reports beyond the books.
+        acts = finding.response == "contain" and rules.contain == "act"
+        return Decision("contain", "applied" if acts else "awaiting", alert=True)
     if kind != "key":
         return Decision("alert", alert=True)
     if mode == "observe" and not canary:

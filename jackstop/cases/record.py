@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -12,6 +13,7 @@ from jackstop.cases.steps import UNLAWFUL, about, next_steps
 from jackstop.cases.turn import Turn, entities, named
 from jackstop.store.tables import case_entries, findings, keys, people, questions
 
+_NAME = re.compile(r"[^\s@,;:]+@")
 MOST_FINDINGS = 500
 MOST_ENTRIES = 2_000
 
@@ -52,6 +54,7 @@ def leaving(turn: Turn, case: Row[Any]) -> dict[str, Any]:
     kept = {name: whole[name] for name in _LEAVING}
     for row in kept["findings"]:
         row["entity"] = named(row["entity"])
+        row["evidence"] = {name: _without_names(value) for name, value in row["evidence"].items()}
     kept["responses"] = [
         {**{name: row[name] for name in _OF_A_RESPONSE}, "restored": row["before"].get("restored")}
         for row in kept["responses"]
@@ -67,6 +70,11 @@ _LEAVING = (
 )
 _OF_A_RESPONSE = ("id", "action", "target", "state", "intended_us", "applied_us", "until_us", "ended_us")
 """Not who did it, nor with what words. `restored` says of one that is over whether that put back what was before."""
+
+
+def _without_names(value: Any) -> Any:
+    """Of mail addresses only what stands behind the @."""
+    return _NAME.sub("…@", value) if isinstance(value, str) else value
 
 
 def _rows(turn: Turn, table: Any, most: int, case_id: int) -> list[dict[str, Any]]:

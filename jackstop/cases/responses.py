@@ -18,6 +18,7 @@ from jackstop.cases.turn import SYSTEM, Turn, write
 from jackstop.clock import iso
 from jackstop.errors import UserError
 from jackstop.keys.amounts import parse_rate, parse_span_us
+from jackstop.rotation import intents
 from jackstop.settings import ResponseSettings
 from jackstop.store import audit, tables
 from jackstop.store.audit import Tag
@@ -86,8 +87,11 @@ def apply(
 ) -> bool:
     """Do it, unless the target is as strict already or is gone; whether it was done.
 
-    `waiting` is a response that waited for approval and is done by this.
+    `waiting` is a response that waited for approval and is done by this. A credential whose provider has a driver is
+    contained there, as a written intent of its own, which no release takes back.
     """
+    if action == "contain" and (kept := _kept_at_provider(turn.conn, target)) is not None:
+        return _contain_at_provider(turn, case_id, kept, reason, epoch, waiting)
     field = _field(turn.conn, action, target)
     now = field.value(turn.conn) if field else None
     wanted = _wanted(action, now, per_min)
@@ -114,6 +118,47 @@ def apply(
     field.set(turn, wanted)
     _audit(turn, _APPLIED_TAGS, action, target, {"case": case_id, "set": wanted, "reason": reason})
     write(turn, case_id, "response", action=action, target=target, set=wanted, until_us=until_us, reason=reason)
+    return True
+
+
+def _kept_at_provider(conn: Connection, target: str) -> Row[Any] | None:
+    """The credential, if a driver or a standby can do something about it."""
+    table = tables.credentials
+    row = conn.execute(select(table).where(table.c.name == target.removeprefix("credential:"))).one_or_none()
+    return row if row is not None and intents.has_help(conn, row) else None
+
+
+def is_outage(conn: Connection, action: str, target: str) -> bool:
+    """Whether applications fail because of it until a person brings a new key."""
+    if action != "contain":
+        return False
+    kept = _kept_at_provider(conn, target)
+    return kept is None or intents.plan_for(conn, kept, "contain")[0].outage
+
+
+def _contain_at_provider(
+    turn: Turn, case_id: int, credential: Row[Any], reason: str, epoch: int, waiting: Row[Any] | None
+) -> bool:
+    cause: intents.Cause = "finding" if turn.actor == SYSTEM else "hand"
+    try:
+        rotation = intents.begin(turn, credential, "contain", cause, reason=reason, case_id=case_id)
+    except UserError:
+        return False  # it is under way already, or there is nothing left of it
+    target = f"credential:{credential.name}"
+    _insert(
+        turn,
+        case_id,
+        "contain",
+        target,
+        state="applied",
+        reason=reason,
+        epoch=epoch,
+        until_us=None,
+        before={"rotation": rotation},
+        ended_us=turn.now_us,
+        waiting=waiting,
+    )
+    write(turn, case_id, "response", action="contain", target=target, rotation=rotation, reason=reason)
     return True
 
 
@@ -205,6 +250,13 @@ def claim(conn: Connection, action: str, target: str) -> Row[Any] | None:
     return next((row for row in applied_to(conn, target) if row.action == action), None)
 
 
+def latest(conn: Connection, case_id: int, action: str, target: str) -> Row[Any] | None:
+    """What the case did last of this kind to the target."""
+    table = tables.responses
+    same = select(table).where(table.c.case_id == case_id, table.c.action == action, table.c.target == target)
+    return conn.execute(same.order_by(table.c.id.desc()).limit(1)).one_or_none()
+
+
 def of_case(conn: Connection, case_id: int) -> list[Row[Any]]:
     """A case's responses in their order."""
     table = tables.responses
@@ -228,7 +280,7 @@ def said(response: Row[Any]) -> str:
     words = {
         "throttle": f"throttled to {response.before.get('set')} requests a minute",
         "quarantine": "quarantined",
-        "contain": "contained",
+        "contain": "being ended at its provider" if "rotation" in response.before else "contained",
         "allowance": "given twice its ramp allowance",
         "rotate": "given a new secret",
     }[response.action]
@@ -268,6 +320,7 @@ def _insert(
             "applied_us": turn.now_us,
             "before": values["before"],
             "until_us": values["until_us"],
+            "ended_us": values.get("ended_us"),
         }
         turn.conn.execute(update(table).where(table.c.id == waiting.id).values(deadline_us=None, **changed))
         return int(waiting.id)

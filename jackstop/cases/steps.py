@@ -48,6 +48,74 @@ _OUR_OWN = {
             "If the time is right as it is: `jackstop doctor --accept-clock`.",
         ),
     ),
+    "shadow_usage": About(
+        "A provider key is used outside the gate",
+        "Only the gate may use this credential, and its provider reports more than the gate can have caused: somebody "
+        "else has the key.",
+        (
+            "Contain it: `jackstop credential contain NAME`; `--plan` says first what that does to applications.",
+            "If it is one of yours that calls the provider directly, give it a key of the gate instead.",
+            "See when it began and what was used: `jackstop reconcile`.",
+            "Find where the key leaked: repository, log, image, notebook, or a machine that holds it.",
+        ),
+    ),
+    "reconcile_blind": About(
+        "A provider's report cannot be read",
+        "Nobody would notice if this credential was stolen: for an hour, what its provider reports has not been read, "
+        "or it was not known which of the keys there is its own.",
+        (
+            "See what the provider says: `jackstop reconcile`.",
+            "If its key is not known, say which it is: `jackstop credential link NAME --provider-key-id ID`.",
+            "Mend the administration's key or its permission: `jackstop administration list`.",
+        ),
+    ),
+    "provider_limit_changed": About(
+        "A hard limit at the provider was changed",
+        "Somebody raised, lowered or took away a limit that the provider keeps, which is the wall behind the budgets "
+        "here. Jackstop leaves it as it is now.",
+        (
+            "See what is there and what is wanted: `jackstop credential limit NAME`.",
+            "Ask who did it; the provider's own audit log says.",
+            "If nobody should have, look for keys and users that they made.",
+            "Set it again, or say that it is right now: `jackstop credential limit NAME AMOUNT/month`.",
+        ),
+    ),
+    "audit_log_unread": About(
+        "A provider's audit log cannot be read",
+        "For an hour nobody has seen what is done to the account's keys, people and limits.",
+        (
+            "See whether the log is switched on at the provider; its owner has to do that once.",
+            "Mend the administration's key or its permission: `jackstop administration list`.",
+        ),
+    ),
+    "rotation_failing": About(
+        "A rotation keeps failing",
+        "A step of giving a credential a new key fails again and again; the key that is in use still works, or the "
+        "old one is not ended yet.",
+        (
+            "Look at what it says: `jackstop credential rotations`.",
+            "Mend the permission of the administration's key, or say what the place left open: it then goes on.",
+            "To correct the place: `jackstop credential cancel NAME`, `credential link`, and begin again.",
+        ),
+    ),
+    "old_key_works": About(
+        "An old key has to be ended by a person",
+        "A new key is in use, and no API of this provider ends the old one, which still works.",
+        (
+            "End it where the provider manages its keys.",
+            "That it is refused is then seen by itself: `jackstop credential rotations`.",
+            "If nothing can say so any more, end the waiting: `jackstop credential cancel NAME`.",
+        ),
+    ),
+    "key_needed": About(
+        "A credential needs a new key from a person",
+        "No API of this provider makes keys, and no standby was deposited.",
+        (
+            "Make a key at the provider, and give it: `jackstop credential rotate NAME`; it is tested first.",
+            "Or have another bring it, by a link that is good once: `jackstop credential invite NAME --to EMAIL`.",
+            "Deposit a standby for the next time: `jackstop credential standby NAME`.",
+        ),
+    ),
 }
 
 _KEY_T1 = (

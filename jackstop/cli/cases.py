@@ -37,7 +37,13 @@ _COLUMNS: Columns = (
     ("LAST SEEN", lambda row: moment(row["last_seen_us"])),
 )
 
-_COLUMN_OF = {"key": "key_id", "owner": "owner", "team": "team", "credential": "credential_id"}
+_COLUMN_OF = {
+    "key": "key_id",
+    "owner": "owner",
+    "team": "team",
+    "credential": "credential_id",
+    "account": "account",
+}
 
 
 def register(commands: Subparsers) -> None:

@@ -20,6 +20,8 @@ GROUPS = (
     "init",
     "processes",
     "credential",
+    "administration",
+    "reconcile",
     "key",
     "budget",
     "cases",

@@ -8,9 +8,8 @@ import sys
 import time
 from typing import Any
 
-from jackstop.cli.output import Columns, Subparsers, command, group, moment, number, print_json, print_rows
+from jackstop.cli.output import Columns, Subparsers, command, group, moment, number, pairs, print_json, print_rows
 from jackstop.cli.session import Session
-from jackstop.errors import UserError
 
 _MOST_BYTES = 65_536
 _PATIENCE_S = 30.0
@@ -71,14 +70,8 @@ def _read_secret(asked_for: str) -> str:
 
 
 def _options(args: argparse.Namespace) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for text in args.option:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--option {text} has no value", "write it as --option NAME=VALUE", 2)
-        options[name] = value
     given = {"url": args.url, "to": args.to, "quiet": args.quiet}
-    return {**options, **{name: value for name, value in given.items() if value}}
+    return {**pairs(args.option), **{name: value for name, value in given.items() if value}}
 
 
 def _add(args: argparse.Namespace, session: Session) -> int:

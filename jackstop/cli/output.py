@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jackstop.clock import iso
+from jackstop.errors import UserError
 from jackstop.money import format_usd
 
 Subparsers = Any
@@ -42,6 +43,17 @@ def number(text: str) -> int:
     """The number of a row, for argparse. Raises ValueError for what no row can have."""
     if not (text.isascii() and text.isdigit()) or (found := int(text)) > _MOST:
         raise ValueError(text)
+    return found
+
+
+def pairs(texts: Iterable[str]) -> dict[str, str]:
+    """Options written as NAME=VALUE. Raises UserError for one without a value."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UserError(f"{text} has no value", "write it as NAME=VALUE", 2)
+        found[name] = value
     return found
 
 

@@ -12,7 +12,8 @@ import uvicorn
 
 from jackstop.clock import Clock
 from jackstop.console.address import url_of
-from jackstop.console.app import Console, Run
+from jackstop.console.app import Console
+from jackstop.console.run import Run
 from jackstop.gate.listening import split_address
 from jackstop.settings import Settings
 
@@ -32,10 +33,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, run: Run, clock: Clock, is_token: Callable[[str], bool]) -> None:
+async def serve(
+    settings: Settings, run: Run, clock: Clock, *, is_token: Callable[[str], bool], is_invited: Callable[[str], bool]
+) -> None:
     """Serve until cancelled. While another process has the address, as at a reload, wait for it."""
     config = uvicorn.Config(
-        Console(run, clock, url_of(settings), is_token).app,
+        Console(run, clock, url_of(settings), is_token, is_invited).app,
         ws="none",
         lifespan="off",
         interface="asgi3",

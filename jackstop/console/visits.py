@@ -1,4 +1,4 @@
-"""Who is signed in to answer a question: sessions that a link from an e-mail begins, in memory, for half an hour.
+"""Who is signed in to answer a question or bring a key: sessions that a link begins, in memory, for half an hour.
 
 A mail scanner follows links, and does not press buttons: the link alone shows nothing and begins nothing.
 """
@@ -19,7 +19,7 @@ _TOKEN_BYTES = 32
 
 
 class Visits:
-    """Sessions by the digest of their cookie. Each is for one question and nothing else."""
+    """Sessions by the digest of their cookie. Each is for what one link opens and nothing else."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -27,7 +27,7 @@ class Visits:
         self._form_key = secrets.token_bytes(_TOKEN_BYTES)
 
     def begin(self, token: str) -> str:
-        """Sign in whoever holds a question's token; the cookie's value."""
+        """Sign in whoever holds a link's token; the cookie's value."""
         now = self._clock.now_us()
         for digest in [digest for digest, (until_us, _) in self._visits.items() if until_us <= now]:
             del self._visits[digest]
@@ -38,11 +38,15 @@ class Visits:
         return cookie
 
     def token(self, cookie: str | None) -> str | None:
-        """The token of the question that this visitor may answer, None for nobody."""
+        """The token of what this visitor may answer, None for nobody."""
         found = self._visits.get(_digest(cookie)) if cookie else None
         if found is None or found[0] <= self._clock.now_us():
             return None
         return found[1].reveal().decode()
+
+    def end(self, cookie: str) -> None:
+        """Sign the visitor out."""
+        self._visits.pop(_digest(cookie), None)
 
     def form_token(self, cookie: str) -> str:
         """What a form carries to show that this console's own page sent it."""

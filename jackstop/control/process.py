@@ -37,6 +37,7 @@ from jackstop.gate.journal import START, Position, Reader, claim
 from jackstop.ledger import leases
 from jackstop.ledger.booking import Tail, charges, places
 from jackstop.ledger.windows import bounds
+from jackstop.rotation import invitation, schedule
 from jackstop.settings import Home, Settings, load
 from jackstop.store import audit
 from jackstop.store.engine import Store, first_line, open_store
@@ -89,6 +90,7 @@ class Control:
     def prepare(self) -> None:
         """What must be done before anyone is served: migrations, secrets, the clock, dead instances."""
         responses.check(self.settings.responses)
+        schedule.check(self.settings.rotation)
         self.store.migrate()
         follow_settings(self.store, self.settings)
         with self.store.begin() as conn:
@@ -189,7 +191,11 @@ class Control:
             check_console(self.settings)
             key = question_key(self.sessions.pepper)
             await serve(
-                self.settings, self._ask_for_console, self.clock, lambda token: bool(questions.question_of(key, token))
+                self.settings,
+                self._ask_for_console,
+                self.clock,
+                is_token=lambda token: bool(questions.question_of(key, token)),
+                is_invited=lambda token: invitation.meant_by(key, token) is not None,
             )
         except UserError as error:
             log.error("no console: %s; %s", error.problem, error.remedy)  # noqa: TRY400 -- a setting, not the code

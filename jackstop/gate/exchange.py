@@ -11,6 +11,8 @@ import math
 from enum import Enum
 from typing import Protocol
 
+import msgspec
+
 from jackstop import providers
 from jackstop.errors import Refused
 from jackstop.gate import forward, record, refusals
@@ -227,6 +229,10 @@ class Exchange:
             self._settle("unsent")
             self._end()
             return
+        credential = self._gate.registry.present(self._opening.credential)
+        if credential is not self._opening.credential:
+            # It was rotated since the head came: once a hold is written, nobody waits for older secrets to be used up.
+            self._opening = msgspec.structs.replace(self._opening, credential=credential)
         try:
             origin, lines = forward.head(self._opening, self._head, self._query)
             self._request = forward.request(lines, self._opening.route, self._admitted, self._body)

@@ -106,6 +106,11 @@ class Registry:
                 return row
         return None
 
+    def present(self, credential: CredentialRow) -> CredentialRow:
+        """A credential as it is by now, if it may still be used."""
+        row = self._credentials.get(credential.name)
+        return row if row is not None and row.state == "active" else credential
+
     def path(self, entry: KeyEntry, credential: CredentialRow) -> Path:
         """Every limit between the organisation and this credential."""
         if entry.limits_version != self._limits_version:

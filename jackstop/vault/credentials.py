@@ -6,6 +6,8 @@ import base64
 import hmac
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
@@ -16,6 +18,7 @@ from jackstop.vault.envelope import Vault
 
 PEPPER_BYTES = 32
 CREDENTIAL = "credential"
+ADMINISTRATION = "administration"
 PEPPER = "pepper"
 
 
@@ -35,6 +38,27 @@ def unseal_credential(vault: Vault, name: str, provider: str, base_url: str, blo
         return vault.unseal(CREDENTIAL, place(name, provider, base_url), blob)
     except UserError as error:
         raise UserError(f"credential {name}: {error.problem}", error.remedy) from None
+
+
+def administration_place(name: str, driver: str, base_url: str, options: Mapping[str, str]) -> str:
+    """What an administration's blob is bound to: its key goes nowhere else than where it was meant to."""
+    return json.dumps([name, driver, base_url, sorted(options.items())], separators=(",", ":"))
+
+
+def seal_administration(
+    vault: Vault, name: str, driver: str, base_url: str, options: Mapping[str, str], secret: Secret
+) -> bytes:
+    """The blob for `administrations.secret`."""
+    return vault.seal(ADMINISTRATION, administration_place(name, driver, base_url, options), secret)
+
+
+def unseal_administration(vault: Vault, row: Any) -> Secret:
+    """Jackstop's own key of an administration, from its row. Raises UserError when it cannot be opened."""
+    try:
+        where = administration_place(row.name, row.driver, row.base_url, row.options)
+        return vault.unseal(ADMINISTRATION, where, row.secret)
+    except UserError as error:
+        raise UserError(f"administration {row.name}: {error.problem}", error.remedy) from None
 
 
 def create_pepper(conn: Connection, vault: Vault) -> Secret:

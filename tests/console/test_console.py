@@ -77,13 +77,17 @@ class Rig:
         return Reply(result=ASKED if name == "cases question" else {"state": "quarantined"})
 
     def _work(self):
-        self._task = self._loop.create_task(serve(self.settings, self.run, self.clock, lambda token: token != "w" * 43))
+        self._task = self._loop.create_task(self._serve())
         try:
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
             pass
         finally:
             self._loop.close()
+
+    def _serve(self):
+        given = {"is_token": lambda token: token != "w" * 43, "is_invited": lambda _token: False}
+        return serve(self.settings, self.run, self.clock, **given)
 
     def _answers(self):
         try:

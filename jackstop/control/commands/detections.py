@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import Connection, and_, delete, insert, or_, select
 
 from jackstop.control.commands import Context
 from jackstop.control.commands.budget import check_scope
@@ -25,7 +25,7 @@ def allow(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     until_us = now_us + parse_span_us(str(args["until"])) if args.get("until") else None
     row = {"detection": detection, "entity": entity, "until_us": until_us, "reason": reason}
     with ctx.store.begin() as conn:
-        named = entity if entity == "*" else check_scope(conn, entity)
+        named = _named(conn, entity)
         conn.execute(delete(allowed).where(_same(detection, entity)))
         conn.execute(insert(allowed).values(**row, created_us=now_us))
         detail = {"reason": reason, "until_us": until_us or 0}
@@ -40,10 +40,15 @@ def disallow(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     with ctx.store.begin() as conn:
         if not conn.execute(delete(allowed).where(_same(detection, entity))).rowcount:
             raise UserError(f"{detection} does not leave {entity} alone", "see `jackstop detections allowed`", 2)
-        named = entity if entity == "*" else check_scope(conn, entity)
+        named = _named(conn, entity)
         subject = f"detection:{detection} {named}"
         audit.record(conn, ctx.clock.now_us(), ctx.actor, Tag.DETECTION_DISALLOW, subject)
     return {"detection": detection, "entity": entity}
+
+
+def _named(conn: Connection, entity: str) -> str:
+    """What the audit log calls an entity; a provider's account may be one that only logs name."""
+    return entity if entity == "*" or entity.startswith("account:") else check_scope(conn, entity)
 
 
 def list_allowed(ctx: Context, args: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 -- every command takes arguments

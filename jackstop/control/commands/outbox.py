@@ -13,6 +13,7 @@ from jackstop.errors import UserError
 from jackstop.notify import delivery, health
 from jackstop.notify.channel import unseal_secret
 from jackstop.notify.channels.heartbeat import every_s
+from jackstop.rotation import invitation
 from jackstop.store.tables import channels
 from jackstop.vault.credentials import load_pepper, question_key
 
@@ -45,7 +46,8 @@ def take(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
                 continue
             payload = row.payload
             if row.kind == "question":
-                payload = with_token(question_key(load_pepper(conn, ctx.vault)), payload)
+                key = question_key(load_pepper(conn, ctx.vault))
+                payload = invitation.with_token(key, with_token(key, payload))
             message = {"id": row.id, "attempt": row.attempts, "uid": row.uid, "payload": payload, "channel": way}
             taken.append(message)
         return {"installation": health.installation(conn) if taken else "", "messages": taken}

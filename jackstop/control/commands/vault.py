@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, Table, select, update
 
 from jackstop.control.commands import Context
 from jackstop.notify.channel import rewrap_channels
 from jackstop.store import audit
 from jackstop.store.audit import Tag
-from jackstop.store.tables import credentials, meta
-from jackstop.vault.credentials import CREDENTIAL, PEPPER, place
+from jackstop.store.tables import administrations, credentials, meta, rotations, standbys
+from jackstop.vault.credentials import ADMINISTRATION, CREDENTIAL, PEPPER, administration_place, place
+from jackstop.vault.envelope import Vault
 from jackstop.vault.kek import backend
 
 _BATCH_ROWS = 200
@@ -32,9 +33,12 @@ def rotate_kek(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
     detail = {"kek": ctx.vault.current_kek_id}
     with ctx.store.begin() as conn:
         audit.record(conn, ctx.clock.now_us(), ctx.actor, Tag.KEK_ROTATE_BEGIN, "vault", detail)
-    count = _rewrap_pepper(ctx) + _rewrap_credentials(ctx)
+    count = _rewrap_pepper(ctx) + _rewrap_rotations(ctx)
+    count += _rewrap_credentials(ctx)
     with ctx.store.begin() as conn:
-        count += rewrap_channels(conn, ctx.vault)
+        count += rewrap_channels(conn, ctx.vault) + _rewrap_administrations(conn, ctx.vault)
+    # Meanwhile a credential's secret may have become the old one of a rotation.
+    count += _rewrap_rotations(ctx)
     remains = keks.keep_current()
     ctx.vault.adopt(keks.load())
     with ctx.store.begin() as conn:
@@ -71,6 +75,40 @@ def _rewrap_credentials(ctx: Context) -> int:
                     conn.execute(update(credentials).where(credentials.c.name == row.name).values(secret=fresh))
                     count += 1
             last = rows[-1].name
+
+
+def _rewrap_administrations(conn: Connection, vault: Vault) -> int:
+    count = 0
+    for row in conn.execute(select(administrations)).all():
+        where = administration_place(row.name, row.driver, row.base_url, row.options)
+        fresh = vault.rewrap(ADMINISTRATION, where, row.secret)
+        if fresh is not None:
+            conn.execute(update(administrations).where(administrations.c.name == row.name).values(secret=fresh))
+            count += 1
+    return count
+
+
+def _rewrap_rotations(ctx: Context) -> int:
+    """Standbys, which become fresh secrets of rotations, which become credentials'."""
+    with ctx.store.begin() as conn:
+        count = _rewrap_of_credentials(conn, ctx.vault, standbys, "secret")
+        return count + _rewrap_of_credentials(conn, ctx.vault, rotations, "fresh", "old")
+
+
+def _rewrap_of_credentials(conn: Connection, vault: Vault, table: Table, *columns: str) -> int:
+    """Secrets beside a credential's own, sealed for its place."""
+    joined = table.join(credentials, credentials.c.name == table.c.credential)
+    which = (credentials.c.name, credentials.c.provider, credentials.c.base_url)
+    count = 0
+    for name in columns:
+        sealed, key = table.c[name], next(iter(table.primary_key))
+        statement = select(key.label("key"), sealed.label("sealed"), *which).select_from(joined)
+        for row in conn.execute(statement.where(sealed.is_not(None)).with_for_update()).all():
+            fresh = vault.rewrap(CREDENTIAL, place(row.name, row.provider, row.base_url), row.sealed)
+            if fresh is not None:
+                conn.execute(update(table).where(key == row.key).values({name: fresh}))
+                count += 1
+    return count
 
 
 COMMANDS = {"vault rotate-kek": rotate_kek}

@@ -220,6 +220,51 @@ def _sender(module):
     before(module.Sender, "_report", "news-sent")
 
 
+def _steps(module):
+    perform = module.perform
+
+    @functools.wraps(perform)
+    def wrapped(task, now_us):
+        come(f"rotation-{task.step}-begins")
+        outcome = perform(task, now_us)
+        if outcome.ending == "done":
+            come(f"rotation-{task.step}-done")
+        return outcome
+
+    module.perform = wrapped
+
+
+def _advance(module):
+    after(module, "_switch", "rotation-switching")
+    after(module, "_take_standby", "rotation-taking-standby")
+
+
+def _rotation(module):
+    record, take, advance = module.record, module.take, module.advance
+    switched = []
+
+    @functools.wraps(record)
+    def recorded(ctx, args):
+        result = record(ctx, args)
+        if args["outcome"]["ending"] == "done":
+            come(f"rotation-{args['step']}-recorded")
+        return result
+
+    @functools.wraps(take)
+    def taken(ctx, args):
+        switched.clear()
+        result = take(ctx, args)
+        if switched:
+            come("rotation-switched")
+        if result["tasks"]:
+            come("rotation-given")
+        return result
+
+    switch = advance._switch
+    advance._switch = lambda *args: switched.append(True) or switch(*args)
+    module.COMMANDS |= {"rotation record": recorded, "rotation take": taken}
+
+
 def _parent(module):
     # Killed in earnest a process rests longer and longer before it is started again; here it has no blame.
     module.STEADY_S = 0.0
@@ -243,6 +288,9 @@ PLACES = {
     "jackstop.cases.announce": _announce,
     "jackstop.control.commands.findings": _findings,
     "jackstop.control.commands.outbox": _outbox,
+    "jackstop.control.commands.rotation": _rotation,
+    "jackstop.rotation.advance": _advance,
+    "jackstop.rotation.steps": _steps,
     "jackstop.ledger.booking": _booking,
 }
 
