@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jackstop.clock import US_PER_S, to_datetime
@@ -72,6 +73,24 @@ def write(
     return end
 
 
+def write_read(lake: Path, reading: str, events: Iterable[Event]) -> None:
+    """Write the events of one reading of a provider's log; a reading written again keeps what it had."""
+    days: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        days[day_of(event.ts)].append(event)
+    for day, fresh in days.items():
+        folder = lake / f"date={day}"
+        _write_file(folder, reading, fresh, _rows_beside(folder / f"{reading}.parquet", fresh))
+
+
+def _rows_beside(path: Path, fresh: Sequence[Event]) -> pa.Table | None:
+    """The rows of a file that are not among these events."""
+    if not path.exists():
+        return None
+    rows = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA)
+    return rows.filter(pc.invert(pc.is_in(rows["event_id"], pa.array([event.event_id for event in fresh]))))
+
+
 def day_of(ts: int) -> str:
     """The UTC day of a time, as folders are named after it."""
     return to_datetime(ts).strftime("%Y-%m-%d")
@@ -120,10 +139,12 @@ def _flood(record: Flooded) -> Event:
     )
 
 
-def _write_file(folder: Path, name: str, events: list[Event]) -> None:
+def _write_file(folder: Path, name: str, events: list[Event], beside: pa.Table | None = None) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     columns = {column: [getattr(event, column) for event in events] for column in COLUMNS}
     table = pa.table(columns, schema=SCHEMA)
+    if beside is not None:
+        table = pa.concat_tables([beside, table])
     hidden = folder / f".{name}.tmp"
     pq.write_table(table, hidden, compression="zstd")
     publish(hidden, folder / f"{name}.parquet")

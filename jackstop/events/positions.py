@@ -1,4 +1,4 @@
-"""How far each journal has been written to the lake, as commands that the worker gives control."""
+"""How far each journal, and each provider's log, was written to the lake, as commands that the worker gives control."""
 
 from __future__ import annotations
 
@@ -7,13 +7,35 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from jackstop.store.tables import instances
+from jackstop.store.tables import administrations, instances, readings
+
+AUDIT = "audit"
+"""The kind of a reading of a provider's audit log, and what the names of its files in the lake begin with."""
+
+
+def reading_of(administration: str) -> str:
+    """What stands for an administration's audit log where a gate's journal has its instance."""
+    return f"{AUDIT}.{administration}"
 
 
 def positions(conn: Connection, _args: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every instance whose journal is still there, and where the lake stands in it."""
+    """Where the lake stands in every journal that is still there, and in every audit log that is read.
+
+    Of a log it is the moment after which its last reading ended: a file that begins there may be written again.
+    """
     rows = conn.execute(select(instances).where(instances.c.state != "gone").order_by(instances.c.started_us))
-    return [{"instance": row.id, "segment": row.lake_segment, "offset": row.lake_offset} for row in rows]
+    found = [{"instance": row.id, "segment": row.lake_segment, "offset": row.lake_offset} for row in rows]
+    logs = (
+        select(administrations.c.name, administrations.c.created_us, readings.c.read_us)
+        .join(readings, readings.c.administration == administrations.c.name)
+        .where(readings.c.kind == AUDIT)
+        .order_by(administrations.c.name)
+    )
+    found += [
+        {"instance": reading_of(row.name), "segment": 0, "offset": row.read_us or row.created_us}
+        for row in conn.execute(logs)
+    ]
+    return found
 
 
 def advance(conn: Connection, args: dict[str, Any]) -> bool:

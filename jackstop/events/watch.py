@@ -24,6 +24,7 @@ from jackstop.events.analytics import DAY_US
 from jackstop.events.baselines import Usual
 from jackstop.events.digests import Digests
 from jackstop.events.follow import Follow
+from jackstop.events.inbox import Inbox
 from jackstop.events.lake import positions_of
 from jackstop.events.reading import connect
 from jackstop.events.warehouse import Warehouse
@@ -44,10 +45,20 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
-    """Runs in a thread of its own between `start` and `stop`. `writing` is held by whoever writes the lake."""
+    """Runs in a thread of its own between `start` and `stop`. `writing` is held by whoever writes the lake.
+
+    `inbox` is where events come that stand in no journal.
+    """
 
     def __init__(
-        self, home: Home, settings: Settings, ask: Ask, follow: Follow, writing: threading.Lock, clock: Clock
+        self,
+        home: Home,
+        settings: Settings,
+        ask: Ask,
+        follow: Follow,
+        writing: threading.Lock,
+        clock: Clock,
+        inbox: Inbox | None = None,
     ) -> None:
         self._home = home
         self._settings = settings
@@ -55,6 +66,7 @@ class Watch:
         self._follow = follow
         self._writing = writing
         self._clock = clock
+        self._inbox = inbox or Inbox()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._learned: tuple[int, Usual] | None = None
@@ -93,11 +105,12 @@ class Watch:
                     log.exception("the detections failed, and begin anew")
             finally:
                 self._follow.end()
+                self._inbox.end()
             self._stopping.wait(self._retry_s)
             self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
 
     def _go_on(self) -> None:
-        self._round = Round(self._home, self._settings, self._ask, self._follow, self._clock)
+        self._round = Round(self._home, self._settings, self._ask, self._follow, self._clock, self._inbox)
         try:
             self._round.begin(self._writing)
             while not self._stopping.is_set():
@@ -126,9 +139,12 @@ class Watch:
 class Round:
     """One life of the loop: from nothing, through its rounds, until something fails."""
 
-    def __init__(self, home: Home, settings: Settings, ask: Ask, follow: Follow, clock: Clock) -> None:
+    def __init__(
+        self, home: Home, settings: Settings, ask: Ask, follow: Follow, clock: Clock, inbox: Inbox | None = None
+    ) -> None:
         self._ask = ask
         self._follow = follow
+        self._inbox = inbox or Inbox()
         self._clock = clock
         self._lake = home.lake
         self._digests = Digests(home.rollups, home.lake)
@@ -145,6 +161,7 @@ class Round:
         with writing:
             positions = positions_of(self._ask("lake positions", {}))
             self._follow.begin(positions)
+            self._inbox.begin()
         now_us = self._clock.now_us()
         self.warehouse.restore(self._lake, now_us, positions)
         day_us = now_us - now_us % DAY_US
@@ -161,7 +178,7 @@ class Round:
         """
         now_us = self._clock.now_us()
         self._follow.read()
-        self.warehouse.feed(self._follow.take())
+        self.warehouse.feed(self._follow.take() + self._inbox.take())
         if learned is not None:
             self.warehouse.begin_day(learned[0], *learned[1])
         self.warehouse.tend(now_us)

@@ -70,17 +70,27 @@ def main() -> int:
 
 
 def _work(home: Home, settings: Settings, ask: Ask, clock: Clock) -> int:
+    from jackstop.events.feeds import Feeds
+    from jackstop.events.inbox import Inbox
     from jackstop.notify.sender import Sender
+    from jackstop.reconcile.brakes import Brakes
+    from jackstop.reconcile.poll import Poller
+    from jackstop.rotation.rotator import Rotator
 
     lookup = Lookup.load(home)
     follow = Follow(home.journal, lookup)
     writing = threading.Lock()
-    watch = Watch(home, settings, ask, follow, writing, clock)
+    inbox = Inbox()
+    watch = Watch(home, settings, ask, follow, writing, clock, inbox)
     chores = Chores(home, settings, ask, watch, clock)
     sender = Sender(home, settings, ask)
+    rotator = Rotator(ask, clock)
+    poller = Poller(ask, home.lake, clock)
+    brakes = Brakes(ask)
+    feeds = Feeds(home, ask, inbox, writing, clock, lookup)
     watch.on_round = sender.touch
     try:
-        for part in (watch, chores, sender):
+        for part in (watch, chores, sender, rotator, poller, brakes, feeds):
             part.start()
         while True:
             try:
@@ -95,6 +105,10 @@ def _work(home: Home, settings: Settings, ask: Ask, clock: Clock) -> int:
                 time.sleep(_RETRY_S)
     finally:
         sender.stop()
+        rotator.stop()
+        poller.stop()
+        brakes.stop()
+        feeds.stop()
         if not (watch.stop() & chores.stop()):
             # A thread is inside DuckDB, where the interpreter's end would be a crash. Nothing is lost.
             os._exit(0)
