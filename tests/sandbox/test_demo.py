@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 120
+PATIENCE_S = 300
 USD = 1_000_000_000
 
 
@@ -41,13 +42,32 @@ def left_over(group: int) -> list[str]:
     return found
 
 
-def test_every_thief_is_stopped_and_the_applications_notice_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "attacks.json"
-    demo = begin("--exit", "--json", str(file), folder=tmp_path)
+class Runs(NamedTuple):
+    ending: subprocess.Popen[str]
+    staying: subprocess.Popen[str]
+    folders: tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Both ways to run it, side by side: most of the time they wait for a provider's report."""
+    folders = tmp_path_factory.mktemp("ending"), tmp_path_factory.mktemp("staying")
+    ending = begin("--exit", "--json", str(folders[0] / "attacks.json"), folder=folders[0])
+    staying = begin(folder=folders[1])
+    yield Runs(ending, staying, folders)
+    for demo in (ending, staying):
+        if demo.poll() is None:
+            os.killpg(demo.pid, signal.SIGKILL)
+        demo.communicate()
+
+
+def test_every_thief_is_stopped_and_the_applications_notice_nothing(runs: Runs) -> None:
+    demo, folder = runs.ending, runs.folders[0]
+    file = folder / "attacks.json"
     said, _ = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, said
     attacks = json.loads(file.read_text())["attacks"]
-    elsewhere, flat_out, swarm, resale = attacks
+    elsewhere, flat_out, swarm, resale, shadow = attacks
 
     assert elsewhere["attacker_requests"] == elsewhere["refused_requests"] == 12
     assert elsewhere["attacker_spend_nusd"] == 0
@@ -67,17 +87,27 @@ def test_every_thief_is_stopped_and_the_applications_notice_nothing(tmp_path: Pa
     assert re.search(r"mail +the owner, research@example\.com, is asked: was this you\?\n", said)
     assert re.search(r"console +on http://localhost:\d+;", said)
 
-    assert [attack["threat"] for attack in attacks] == ["T1", "T1", "T1", "T4"]
+    # Past the gate nothing is booked, and only what the provider reports brings it to light.
+    assert shadow["first_call_ts"] < shadow["detected_ts"] < shadow["contained_ts"], said
+    assert shadow["attacker_spend_nusd"] > USD
+    assert shadow["attacker_booked_nusd"] == 0
+    assert 0 < shadow["refused_requests"] < shadow["attacker_requests"]
+    assert re.search(r"T2 +thief at the provider, from 127\.0\.0\.9: call \d+: 401\n", said)
+    assert re.search(r"T2 +contain at the provider, because of the case\n", said)
+    assert "a new key made, tested and in use; the old one deleted and refused" in said
+    assert re.search(r"a cost alert a day later comes at \d\d,\d{3} USD\n", said)
+
+    assert [attack["threat"] for attack in attacks] == ["T1", "T1", "T1", "T4", "T2"]
     for attack in attacks:
         assert attack["false_findings"] == 0
         assert attack["victim_requests"] > 0
         assert attack["victim_failures"] == 0
     assert left_over(demo.pid) == []
-    assert [path for path in tmp_path.iterdir() if path != file] == []
+    assert [path for path in folder.iterdir() if path != file] == []
 
 
-def test_it_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    demo = begin(folder=tmp_path)
+def test_it_goes_on_until_it_is_told_to_stop(runs: Runs) -> None:
+    demo = runs.staying
     assert demo.stdout is not None
     home = next(line for line in demo.stdout if "JACKSTOP_HOME=" in line).split("JACKSTOP_HOME=")[1].split(",")[0]
     shown: list[dict[str, Any]] = json.loads(
@@ -92,4 +122,4 @@ def test_it_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
     assert demo.returncode == 0, rest
     assert "Traceback" not in rest
     assert left_over(demo.pid) == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(runs.folders[1].iterdir()) == []
