@@ -34,11 +34,11 @@ check: setup ## format, lint, types and the fast tests, in under a minute
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgres"
 
-# Those that start the whole program measure time and memory: they get the machine to themselves.
+# Those that start the whole program mostly wait for processes: two at a time, each file in one.
 test: setup ## the whole suite, in 15 minutes at most
 	@failed=0; \
 	$(BIN)/pytest -q -n auto -m "not slow" || failed=1; \
-	$(BIN)/pytest -q -m slow || failed=1; \
+	$(BIN)/pytest -q -n 2 --dist loadfile -m slow || failed=1; \
 	exit $$failed
 
 soak: setup ## the long sizes of the long tests; writes bench/soak.md; ARGS="NAME --seed N" for one section
