@@ -1,16 +1,12 @@
 """Worker and control killed between every two steps of a rotation and of a containment, at each kind of provider."""
 
 import random
-import shutil
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 from tests.acceptance.rotations import DRIVERS, Callers, found_in_files, gaps, kill_in, rotating
-from tests.postgres import Postgres
+from tests.postgres import serving
 
-KILLS_PER_GAP = 3
-KILLS_PER_GAP_ON_POSTGRES = 1
+KILLS_PER_GAP = 1
 RANDOM_ROTATIONS = 40
 ACTS = ("rotate", "contain")
 PRACTICE_SECRETS = ("sk-svcacct-", "sk-ant-api03-", "sk-admin-", "sk-ant-admin01-", "JQQJ99")
@@ -23,14 +19,8 @@ def in_gaps(folder, seed):
 
 def in_gaps_on_postgres(folder, seed):
     """The same with the store on PostgreSQL."""
-    server = Postgres(Path(tempfile.mkdtemp(prefix="jspg-")))
-    server.folder.chmod(0o755)
-    server.start()
-    try:
-        yield from _in_gaps(folder, seed, KILLS_PER_GAP_ON_POSTGRES, JACKSTOP_STORE_URL=server.url)
-    finally:
-        server.stop()
-        shutil.rmtree(server.folder, ignore_errors=True)
+    with serving() as server:
+        yield from _in_gaps(folder, seed, KILLS_PER_GAP, JACKSTOP_STORE_URL=server.url)
 
 
 def _in_gaps(folder, seed, kills, **environment):
