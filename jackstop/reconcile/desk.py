@@ -39,7 +39,7 @@ class Desk:
 
     def take_in(self, administration: str, rows: Iterable[Stored], now_us: int) -> int:
         """Write down what a provider reported, as far as it is new; how many rows are."""
-        known = self._known(administration, now_us - 2 * DAY_US)
+        known = self._known(administration, _whole_days(now_us))
         fresh = [row for row in _summed(rows) if row.name not in known or known[row.name].bucket != row.bucket]
         for start in range(0, len(fresh), _RECORD_ROWS):
             part = fresh[start : start + _RECORD_ROWS]
@@ -94,10 +94,15 @@ class Desk:
         for each in chosen:
             names = {other.name for other in everything if _may_share(each, other)}
             own = of_credentials(cells, names, reach_us, each.keys)
-            stored = list(self._known(each.administration, min(reach_us, now_us - 2 * DAY_US)).values())
+            stored = list(self._known(each.administration, min(reach_us, _whole_days(now_us))).values())
             judged = judge(each, stored, own, now_us, since_us)
             found.append(Result(each, judged, drifts(each, stored, own, judged, now_us)))
         return found
+
+
+def _whole_days(now_us: int) -> int:
+    """The beginning of the day before yesterday: what a day costs is said of whole days, and settled a day later."""
+    return now_us - now_us % DAY_US - 2 * DAY_US
 
 
 def _may_share(each: Watched, other: Watched) -> bool:

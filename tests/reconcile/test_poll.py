@@ -157,10 +157,16 @@ def test_requests_that_the_provider_never_reports_are_a_drift(office):
     assert drift["ours_nusd"] > drift["theirs_nusd"]
 
 
-def test_a_day_that_is_charged_otherwise_than_at_list_price_is_a_drift(office):
+@pytest.mark.parametrize("hour", [1, 5, 9, 23])
+def test_a_day_that_is_charged_otherwise_than_at_list_price_is_a_drift(office, hour):
+    """At whatever hour it is looked for."""
+    past_s = office.bench.clock.now_us() // 1_000_000 % 86_400
+    office.pass_time(((hour - 32) * 3_600 - past_s) % 86_400)
     office.call(through_gate=True, count=3)
     office.made_at(office.bench.clock.now_us() - 60 * 3_600_000_000)
-    office.pass_time(32 * 3_600)
+    office.pass_time(600)
+    office.poll()
+    office.pass_time(32 * 3_600 - 600)
     office.poll()
     assert office.last()["drifts"] == []
     with office.store.begin() as conn:
