@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jackstop.control.protocol import Command, Frames, Reply, frame
@@ -18,6 +18,9 @@ WAIT_S = 10.0
 _RETRY_S = 0.05
 _READ_BYTES = 1 << 18
 _LONGEST_SOCKET_PATH = 100  # sockaddr_un holds 108 bytes (unix(7))
+
+Ask = Callable[[str, dict[str, Any]], Any]
+"""Runs a command in control: its name and its arguments. What the worker's parts are given, so that tests can."""
 
 
 def call(home: Home, settings: Settings, name: str, args: dict[str, Any]) -> Any:

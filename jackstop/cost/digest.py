@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,8 +13,6 @@ from jackstop.money import NUSD_PER_USD
 
 TOP = 5
 DAY_US = 86_400_000_000
-
-Ask = Callable[[str, dict[str, Any]], Any]
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jackstop.cost.digest import DAY_US, TOP, Ask, Line, Spend
+from jackstop.control.client import Ask
+from jackstop.cost.digest import DAY_US, TOP, Line, Spend
 from jackstop.events import lake
 
 NO_TEAM = "(no team)"

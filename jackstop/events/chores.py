@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import duckdb
 
 from jackstop.clock import US_PER_S, Clock
+from jackstop.control.client import Ask
 from jackstop.cost.spend import send_if_due
 from jackstop.errors import UserError
 from jackstop.events.analytics import DAY_US, HOUR_US, MINUTE_US
@@ -21,8 +20,6 @@ from jackstop.events.reading import connect
 from jackstop.events.upkeep import tidy
 from jackstop.events.watch import Watch
 from jackstop.settings import Home, Settings
-
-Ask = Callable[[str, dict[str, Any]], Any]
 
 _INTERVAL_S = 5.0
 _STOP_S = 5.0

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from jackstop.clock import Clock
+from jackstop.control.client import Ask
 from jackstop.errors import UserError
 from jackstop.events import sources
 from jackstop.events.heard import Heard
@@ -30,7 +30,6 @@ from jackstop.settings import Home
 POLL_S = 1.0
 _STOP_S = 5.0
 
-Ask = Callable[[str, dict[str, Any]], Any]
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ import msgspec
 
 from jackstop.cases.finding import Finding
 from jackstop.clock import Clock
+from jackstop.control.client import Ask
 from jackstop.detections.catalogue import shipped
 from jackstop.detections.engine import KEEP_US, Engine
 from jackstop.errors import UserError
@@ -30,8 +31,6 @@ from jackstop.events.reading import connect
 from jackstop.events.warehouse import Warehouse
 from jackstop.money import NUSD_PER_USD
 from jackstop.settings import Home, Settings
-
-Ask = Callable[[str, dict[str, Any]], Any]
 
 INVENTORY_INTERVAL_US = 30_000_000
 _RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0

@@ -8,14 +8,13 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Any
 
 from jackstop.addresses.lookup import Lookup
 from jackstop.clock import Clock, SystemClock
 from jackstop.control import client
+from jackstop.control.client import Ask
 from jackstop.errors import UserError
 from jackstop.events.chores import Chores
 from jackstop.events.follow import Follow
@@ -26,7 +25,6 @@ from jackstop.settings import Home, Settings, load
 
 _RETRY_S = 0.5
 
-Ask = Callable[[str, dict[str, Any]], Any]
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from jackstop.clock import Clock, SystemClock
 from jackstop.control import client
+from jackstop.control.client import Ask
 from jackstop.errors import UserError
 from jackstop.notify import channels
 from jackstop.notify.channel import Channel, Undelivered
@@ -31,7 +32,6 @@ QUIET_WORKER_S = 60.0
 _REPORT_TRIES, _REPORT_WAIT_S = 20, 1.0
 _STOP_S = 5.0
 
-Ask = Callable[[str, dict[str, Any]], Any]
 
 log = logging.getLogger(__name__)
 

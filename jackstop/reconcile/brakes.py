@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from jackstop.cases.finding import Severity
+from jackstop.control.client import Ask
 from jackstop.errors import UserError
 from jackstop.providers import drivers
 from jackstop.providers.drivers.driver import Administration, CallFailed, LimitSource, ProviderLimit
@@ -24,7 +25,6 @@ _STOP_S = 5.0
 _CENT_NUSD = 10_000_000
 """Providers keep limits in cents: less than one is no difference."""
 
-Ask = Callable[[str, dict[str, Any]], Any]
 How = Literal["raised", "lowered", "removed"]
 
 log = logging.getLogger(__name__)

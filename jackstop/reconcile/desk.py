@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from jackstop.control.client import Ask
 from jackstop.errors import UserError
 from jackstop.providers.drivers.driver import Bucket
 from jackstop.reconcile.books import LONGEST_US, Books, of_credentials, of_holds
@@ -15,8 +16,6 @@ from jackstop.reconcile.drift import Drift, drifts
 from jackstop.reconcile.judge import Judgement, begin_us, judge
 from jackstop.reconcile.material import DAY_US, Hold, Stored, Watched
 from jackstop.reconcile.sources import KEYLESS
-
-Ask = Callable[[str, dict[str, Any]], Any]
 
 _RECORD_ROWS = 200
 

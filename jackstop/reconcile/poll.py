@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from jackstop.clock import Clock
+from jackstop.control.client import Ask
 from jackstop.errors import UserError
 from jackstop.providers.drivers import deepseek
 from jackstop.providers.drivers.driver import Administration, Bucket, CallFailed
-from jackstop.reconcile.desk import Ask, Desk, Result
+from jackstop.reconcile.desk import Desk, Result
 from jackstop.reconcile.material import DAY_US, MINUTE_US, Reading, Stored, Watched, place_of
 from jackstop.reconcile.sources import usage_of
 from jackstop.secret import Secret

@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from jackstop.clock import Clock
+from jackstop.control.client import Ask
 from jackstop.errors import UserError
 from jackstop.rotation.steps import perform
 from jackstop.rotation.task import Outcome, Task
@@ -23,7 +22,6 @@ POLL_S = 0.5
 _REPORT_TRIES, _REPORT_WAIT_S = 60, 1.0
 _STOP_S = 5.0
 
-Ask = Callable[[str, dict[str, Any]], Any]
 
 log = logging.getLogger(__name__)
 

@@ -470,32 +470,3 @@ def test_it_can_be_said_after_a_containment_has_switched(assisted: RotationDesk)
     assisted.run("administration link", name="nameless", provider_key_id="key_2")
     assert assisted.one()["detail"]["old_id"] == "key_2"
     assert assisted.fed("nameless").provider_key_id == "key_standby"
-
-
-def test_a_rotation_that_only_waits_for_the_old_keys_end_gives_way_to_a_containment(kept: RotationDesk) -> None:
-    kept.run("credential rotate", name="main")
-    kept.until("refused")
-    done = kept.run("credential contain", name="main", reason="seen on a forum")
-    assert (done["rotation"]["act"], done["rotation"]["step"]) == ("contain", "note")
-    first, then = kept.rows(tables.rotations)
-    assert first["state"] == "cancelled"
-    assert then["detail"]["old_id"] == "key_new"
-    kept.finish()
-    assert kept.rows(tables.rotations)[-1]["state"] == "done"
-
-
-def test_what_must_stop_now_is_stopped_in_the_command_itself(kept: RotationDesk) -> None:
-    kept.run("credential contain", name="main", now=True)
-    assert kept.fed().state == "contained"
-    assert kept.latest()["step"] == "note"
-
-
-def test_a_containment_that_gets_no_new_key_can_be_made_an_outage(kept: RotationDesk) -> None:
-    kept.run("credential contain", name="main")
-    kept.record(kept.until("create"), "failed", problem="no room for another key")
-    assert kept.fed().state == "active"
-    kept.run("credential contain", name="main", now=True)
-    assert kept.fed().state == "contained"
-    assert "ask" in kept.latest()["steps"]
-    with pytest.raises(UserError, match="worked on already"):
-        kept.run("credential contain", name="main")

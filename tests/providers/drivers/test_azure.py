@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
-import socket
-import subprocess
 import threading
-import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,12 +15,10 @@ from jackstop.clock import US_PER_S, from_datetime
 from jackstop.providers.drivers.azure import DRIVER
 from jackstop.providers.drivers.driver import Administration, CallFailed, ProviderKey
 from jackstop.secret import Secret
-from tests.node import node, node_tool
+from tests.prism import judge
 
-SPEC = Path(__file__).parents[4] / "shared" / "specs" / "azure.cognitiveservices.keys.trimmed.swagger.json"
 PLACE = {"subscription": "11111111-2222-3333-4444-555555555555", "resource_group": "llm", "account": "gate-one"}
 TENANT = "99999999-8888-7777-6666-555555555555"
-START_S = 120
 
 
 def administration(login: str, arm: str, secret: str = "client-secret-0123456789") -> Administration:
@@ -117,32 +110,9 @@ def test_an_account_that_cannot_be_reached_leaves_a_secret_unsure():
 
 @pytest.fixture(scope="module")
 def judged(_served, tmp_path_factory):
-    """The address of a Prism that passes on what the document allows, in both directions."""
-    if not SPEC.exists():
-        pytest.skip("Microsoft's document is not in ../shared/specs")
-    prism = node_tool("@stoplight/prism-cli", "5.16.0")
     log = tmp_path_factory.mktemp("prism") / "log"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [node(), prism, "proxy", "--errors", "-h", "127.0.0.1", "-p", str(port)]
-    with (
-        log.open("w") as out,
-        subprocess.Popen([*command, SPEC, f"{_served.url}/arm"], stdout=out, stderr=out) as process,
-    ):
-        try:
-            _wait(process, port, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _wait(process, port, log):
-    end = time.monotonic() + START_S
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"Prism did not start: {log.read_text()[-2000:]}")
+    with judge("azure.cognitiveservices.keys.trimmed.swagger.json", f"{_served.url}/arm", log) as url:
+        yield url
 
 
 @pytest.mark.slow

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import subprocess
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -19,13 +14,11 @@ from jackstop.clock import US_PER_S
 from jackstop.providers.drivers import driver
 from jackstop.providers.drivers.driver import Administration, CallFailed
 from jackstop.secret import Secret
-from tests.node import node, node_tool
+from tests.prism import judge
 from tests.waiting import wait_for
 
 DRIVER: Any = driver("openai")
 PLACE = {"project": "proj_one", "service_account": "sa_one"}
-SPEC = Path(__file__).parents[4] / "shared" / "specs" / "openai.admin.subset.json"
-START_S = 120
 MINUTE_US = 60 * US_PER_S
 
 
@@ -259,32 +252,9 @@ def test_a_person_s_key_that_cannot_be_ended_is_said(august):
 
 @pytest.fixture(scope="module")
 def judged(_served, tmp_path_factory):
-    """The address of a Prism that passes on what the document allows, in both directions."""
-    if not SPEC.exists():
-        pytest.skip("OpenAI's OpenAPI document is not in ../shared/specs")
-    prism = node_tool("@stoplight/prism-cli", "5.16.0")
     log = tmp_path_factory.mktemp("prism") / "log"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [node(), prism, "proxy", "--errors", "-h", "127.0.0.1", "-p", str(port)]
-    with (
-        log.open("w") as out,
-        subprocess.Popen([*command, SPEC, f"{_served.url}/openai/v1"], stdout=out, stderr=out) as process,
-    ):
-        try:
-            _wait(process, port, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _wait(process, port, log):
-    end = time.monotonic() + START_S
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"Prism did not start: {log.read_text()[-2000:]}")
+    with judge("openai.admin.subset.json", f"{_served.url}/openai/v1", log) as url:
+        yield url
 
 
 @pytest.mark.slow
