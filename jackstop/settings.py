@@ -84,6 +84,7 @@ class ResponseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approval_s: int = 900
     unanswered: Literal["wait", "act"] = "wait"
     contain: Literal["approve", "act"] = "approve"
+    contain_outage: Literal["approve", "act"] = "approve"
     contact: str = ""
 
 

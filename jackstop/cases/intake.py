@@ -238,6 +238,7 @@ def _go_on(turn: Turn, place: _Place, finding: Finding, epoch: int, *, is_news: 
         turn.settings.responses,
         canary=target.canary,
         only_alert=target.only_alert,
+        outage=finding.response == "contain" and responses.is_outage(turn.conn, "contain", finding.entity),
     )
     said = _respond(turn, case, finding, decision, target, epoch, worse=worse or place.how != "folded")
     if not decision.alert or not (place.how != "folded" or worse or is_news or said):

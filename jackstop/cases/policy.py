@@ -29,13 +29,22 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def decide(
-    finding: Finding, mode: Mode, rules: ResponseSettings, *, canary: bool = False, only_alert: bool = False
+    finding: Finding,
+    mode: Mode,
+    rules: ResponseSettings,
+    *,
+    canary: bool = False,
+    only_alert: bool = False,
+    outage: bool = False,
 ) -> Decision:
     """`mode` is that of the default rules for the finding's key; `canary` says that this key is one.
 
     What cannot be done to the finding's entity (nobody quarantines a team) is alerted, and so is what a person wants
-    no more than an alert about (`only_alert`).
+    no more than an alert about (`only_alert`), and all that a hunt found. `outage`: to contain the entity is one.
     """
+    if finding.hunted:
+        is_quiet = _wanted(finding, rules, canary=False) == "note"
+        return Decision("note") if is_quiet else Decision("alert", alert=True)
     canary = canary or finding.detection == CANARY
     action = _wanted(finding, rules, canary=canary)
     if only_alert and not canary and action != "note":
@@ -45,7 +54,8 @@ def decide(
     kind = finding.entity.partition(":")[0]
     if kind == "credential":
         # Only arithmetic asks for this by itself: what a provider reports beyond the books.
-        acts = finding.response == "contain" and rules.contain == "act"
+        allowed = rules.contain == "act" and (not outage or rules.contain_outage == "act")
+        acts = finding.response == "contain" and allowed
         return Decision("contain", "applied" if acts else "awaiting", alert=True)
     if kind != "key":
         return Decision("alert", alert=True)

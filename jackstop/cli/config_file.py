@@ -62,6 +62,7 @@ EXPLAINED = {
     "responses.throttle_for": "after which a throttle ends by itself",
     "responses.approval_s": "for people to approve what touches a credential",
     "responses.contain": "where a second key takes over: approve: people are asked first; act: at once",
+    "responses.contain_outage": "the same where it is an outage, since there is no second key: approve; act",
     "responses.unanswered": "what then becomes of it: wait, or act with the step that can be undone",
     "responses.contact": "whom the holder of a quarantined key should ask: an address or a sentence",
     "rotation.every": "a credential whose provider makes keys by API gets a new one, up to a tenth earlier; never",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jackstop.reconcile.desk import Result
 
 _WAIT_S, _LOOK_S = 30.0, 0.5
+_RANK = ("fine", "over", "act")
+_SHOWN = 10
 
 _COLUMNS: Columns = (
     ("CREDENTIAL", lambda row: row["credential"]),
@@ -51,7 +53,8 @@ def _reconcile(args: argparse.Namespace, session: Session) -> int:
     desk = Desk(lambda name, given: session.call(name, **given), session.home.lake)
     since_us = parse_moment_us(args.since)
     found = desk.compare(lambda each: args.provider in {None, each.provider}, now_us, since_us)
-    rows = [_row(result) for result in found]
+    logs = {row["credential"]: row.get("log") for row in session.call("reconcile list")["rows"]}
+    rows = [_row(result, logs.get(result.watched.name) if result.watched.log else None) for result in found]
     if args.json:
         print_json({"credentials": rows, "readings": readings})
     else:
@@ -80,9 +83,22 @@ def _read(session: Session, provider: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: Result, log: dict[str, Any] | None) -> dict[str, Any]:
+    from jackstop.reconcile.requests import Matched
+
     row: dict[str, Any] = msgspec.to_builtins(result.judgement)
     del row["finding"], row["surplus_us"]
+    row["spent"] = msgspec.to_builtins(result.spent)
+    row["verdict"] = max([row["verdict"], *(day.verdict for day in result.spent)], key=_RANK.index)
+    if log is not None:
+        matched = msgspec.convert(log, Matched)
+        row["log"] = {
+            **{name: log[name] for name in ("through_us", "verdict", "common", "consumers", "unreadable")},
+            **{name: matched.sum(name) for name in ("through", "outside", "requests", "unlogged")},
+            "undecided": len(matched.waiting),
+            "shadow": log["shadow"],
+        }
+        row["verdict"] = max(row["verdict"], log["verdict"], key=_RANK.index)
     return {**row, "provider": result.watched.provider, "drifts": msgspec.to_builtins(result.drifts)}
 
 
@@ -99,6 +115,42 @@ def _notes(rows: list[dict[str, Any]], readings: list[dict[str, Any]]) -> list[s
             lines.append(f"{name}: the key {key} in the same place used {format_usd(nusd)} outside the gate")
         lines += [f"{name}: {format_usd(nusd)} of {model} beyond the gate" for model, nusd in row["models"].items()]
         lines += [f"{name}: {_drift(drift)}" for drift in row["drifts"]]
+        lines += [f"{name}: {_spent(day)}" for day in row["spent"]]
+        lines += [f"{name}: {line}" for line in _logged(row.get("log"))]
+    return lines
+
+
+def _spent(day: dict[str, Any]) -> str:
+    item = max(day["items"], key=day["items"].get)
+    return (
+        f"costs: {format_usd(day['shadow_nusd'])} of {moment(day['day_us'])[:10]} are explained by no tokens and no "
+        f"request of the gate; most of it is {item or 'without a name'}"
+    )
+
+
+def _logged(log: dict[str, Any] | None) -> list[str]:
+    """What the provider's log of single requests says, of the last day."""
+    if log is None:
+        return []
+    through, outside = log["through"], log["outside"]
+    until = moment(log["through_us"])
+    lines = [f"log: {through + outside} requests, {through} of them through the gate, until {until}"]
+    if log["requests"] and not log["common"]:
+        lines.append("log: no request has the same id there and at the gate, so that they are told apart by time alone")
+    if log["unlogged"]:
+        lines.append(
+            f"log incomplete: {log['unlogged']} of {log['requests']} requests through the gate are not in it; "
+            "see whether the trail selects them (data events of bedrock-mantle)"
+        )
+    if log["unreadable"]:
+        lines.append(f"log incomplete: {log['unreadable']} files or records could not be read")
+    if log["undecided"]:
+        lines.append(f"log: {log['undecided']} requests may be some whose id nobody knows yet")
+    lines += [
+        f"log: {each['requests']} requests outside the gate by {each['principal']} from {each['network']}, "
+        f"{each['agent'] or 'no user agent'}"
+        for each in log["consumers"][:_SHOWN]
+    ]
     return lines
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from jackstop.clock import Clock
-from jackstop.console.pages import HEADERS, Pages
+from jackstop.console.pages import Pages
 from jackstop.console.run import Run
 from jackstop.console.visits import COOKIE, Visits
 from jackstop.control.protocol import Reply
@@ -27,6 +27,7 @@ class NewKey:
         self._is_invited = is_invited
         self._pages = pages
         self._visits = Visits(clock)
+        self._after = Visits(clock)
 
     def routes(self) -> list[Route]:
         """What it answers to."""
@@ -69,8 +70,8 @@ class NewKey:
         if done.problem:
             return await self._shown(cookie, token, done)
         self._visits.end(cookie)
-        # Elsewhere: a page that is loaded again must not send the key again.
-        answer = RedirectResponse(f"{PATH}/brought", 303, headers=HEADERS)
+        # Elsewhere: a page that is loaded again must not send the key again. There this visitor sees what comes of it.
+        answer = self._pages.signed_in(self._after, token, f"{PATH}/brought")
         answer.delete_cookie(COOKIE, path=PATH)
         return answer
 
@@ -83,8 +84,12 @@ class NewKey:
         values = {"asked": asked.result, "form_token": self._visits.form_token(cookie), "problem": problem}
         return self._pages.page("new_key", 400 if problem else 200, **values)
 
-    async def _brought(self, _request: Request) -> Response:
-        return self._pages.page("new_key_brought")
+    async def _brought(self, request: Request) -> Response:
+        """Thanks, and whether the provider takes the key, for whoever brought it."""
+        token = self._after.token(request.cookies.get(COOKIE))
+        asked = None if token is None else await self._run("invitation outcome", {"token": token})
+        known = {} if asked is None or asked.problem else asked.result
+        return self._pages.page("new_key_brought", state=known.get("state", ""), credential=known.get("credential", ""))
 
     def _closed(self, reply: Reply) -> Response:
         return self._pages.message(410, _sentence(reply.problem), f"{_sentence(reply.remedy)}.")

@@ -55,7 +55,9 @@ CONSOLE = "console"
 COST_INTERVAL_S = 30.0
 FLUSH_TIMEOUT_S = 10.0
 LOCK_TIMEOUT_S = 10.0
-LONG_COMMANDS = frozenset({"audit verify", "vault rotate-kek", "findings report", "cost digest", "cost digest queue"})
+LONG_COMMANDS = frozenset(
+    {"audit verify", "vault rotate-kek", "findings report", "findings hunted", "cost digest", "cost digest queue"}
+)
 """Commands of many short transactions: in a thread of their own, so that no grant waits for their end."""
 TAKE_OVER_S = 30.0
 TAKE_OVER_POLL_S = 0.01

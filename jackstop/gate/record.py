@@ -22,7 +22,9 @@ NAME_CHARS = 128
 _PATH_CHARS = 200
 _CODE_CHARS = 64
 _WORD_CHARS = 32
-_REQUEST_IDS = (b"x-request-id", b"request-id", b"x-ds-trace-id", b"x-amzn-requestid", b"apim-request-id")
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"x-ds-trace-id", b"apim-request-id")
+_AWS_REQUEST_ID = b"x-amzn-requestid"
+"""The one that AWS's own logs have, whatever else a dialect answers with."""
 _OUTCOMES = {
     400: "invalid",
     401: "denied",
@@ -157,9 +159,11 @@ def add_status(event: Event, status: int, headers: list[tuple[bytes, bytes]]) ->
     event.status = status
     event.outcome = _outcome_of(status)
     for name, value in headers:
-        if name in _REQUEST_IDS:
+        if name == _AWS_REQUEST_ID:
             event.request_id = value.decode("latin-1")[:NAME_CHARS]
             break
+        if not event.request_id and name in _REQUEST_IDS:
+            event.request_id = value.decode("latin-1")[:NAME_CHARS]
 
 
 def _outcome_of(status: int) -> str:

@@ -33,7 +33,8 @@ def charge(
     """The charge for a request that ended so. Never below what the provider was seen to report.
 
     A provider's error costs nothing. A success without a usage report, or a response that broke off, keeps the
-    whole hold charged. A route without a meter is free and keeps no charge, however it ended.
+    whole hold charged. A route without a meter is free and keeps no charge, however it ended. What no price list has
+    costs what the provider says that it charged, where it says so.
     """
     if ending == "unsent":
         return _RELEASED
@@ -45,6 +46,9 @@ def charge(
             return _RELEASED
         return Charge(held.nusd, held.tokens, estimated=True)
     price = prices.cost(provider, outcome.model, usage, ts_us, asked=ask.model)
+    nusd, known = price.nusd, price.known
+    if not known and usage.told_nusd is not None:
+        nusd, known = usage.told_nusd, True
     if outcome.complete:
-        return Charge(price.nusd, usage.total, price_known=price.known)
-    return Charge(max(held.nusd, price.nusd), max(held.tokens, usage.total), estimated=True, price_known=price.known)
+        return Charge(nusd, usage.total, price_known=known)
+    return Charge(max(held.nusd, nusd), max(held.tokens, usage.total), estimated=True, price_known=known)

@@ -73,12 +73,18 @@ CLAUDE_UNTIL_4_5: Final = (
 # Cache writes without a price of their own, over the input price: none where the provider bills a write as input
 # (OpenAI's models before gpt-5.6, DeepSeek); at Anthropic 1.25 for five minutes and 2 for an hour
 # (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#pricing), 2.5 for OpenAI's twelve hours
-# (gpt-6.1-terra in genai-prices 0.2.3: 2.50 USD over 1 USD).
-CACHE_WRITE_FACTOR: Final[dict[str, tuple[int, int]]] = {"openai": (1, 1), "anthropic": (5, 4), "deepseek": (1, 1)}
+# (gpt-6.1-terra in genai-prices 0.2.3: 2.50 USD over 1 USD). Bedrock bills Claude's as Anthropic does.
+CACHE_WRITE_FACTOR: Final[dict[str, tuple[int, int]]] = {
+    "openai": (1, 1),
+    "anthropic": (5, 4),
+    "deepseek": (1, 1),
+    "aws": (5, 4),
+}
 CACHE_WRITE_LONG_FACTOR: Final[dict[str, tuple[int, int]]] = {
     "openai": (5, 2),
     "anthropic": (2, 1),
     "deepseek": (1, 1),
+    "aws": (2, 1),
 }
 # Providers that write to a cache without being asked and bill it (OpenAI from gpt-5.6 on, `prompt_cache_options`).
 AUTOMATIC_CACHE: Final = frozenset({"openai"})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _US_PER_DAY = 86_400 * US_PER_S
 _US_PER_SLOT = 1_800 * US_PER_S
 _MILLION = 1_000_000
-PERIODS_US = {"openai": _US_PER_DAY, "anthropic": _US_PER_DAY, "deepseek": _US_PER_SLOT}
+PERIODS_US = {"openai": _US_PER_DAY, "anthropic": _US_PER_DAY, "deepseek": _US_PER_SLOT, "aws": _US_PER_DAY}
 """How long a provider's prices hold: they may change with each day, DeepSeek's with each half hour."""
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "scale", "batch"})
 _PRIORITY_TIERS = frozenset({"priority", "fast"})

@@ -63,7 +63,7 @@ def changes(known: Iterable[Known], seen: Iterable[ProviderLimit]) -> list[Chang
         if usual is None or _same(effective, earlier) or _same(effective, usual):
             continue
         how = _how(usual, effective)
-        found.append(Change(before.scope, before.window, how, usual, effective, _severity(how, before.wanted_nusd)))
+        found.append(Change(before.scope, before.window, how, usual, effective, _severity(how, before)))
     return found
 
 
@@ -77,10 +77,12 @@ def _how(usual_nusd: int, now_nusd: int | None) -> How:
     return "raised" if now_nusd > usual_nusd else "lowered"
 
 
-def _severity(how: How, wanted_nusd: int | None) -> Severity:
+def _severity(how: How, known: Known) -> Severity:
+    wanted = known.wanted_nusd is not None
     if how == "lowered":
-        return "medium" if wanted_nusd is not None else "low"
-    return "high" if wanted_nusd is not None else "medium"
+        return "medium" if wanted else "low"
+    # The organisation's own limit is the last wall, whoever set it.
+    return "high" if wanted or (how == "removed" and known.scope == "organization") else "medium"
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from jackstop.reconcile.drift import Drift, drifts
 from jackstop.reconcile.judge import Judgement, begin_us, judge
 from jackstop.reconcile.material import DAY_US, Hold, Stored, Watched
 from jackstop.reconcile.sources import KEYLESS
+from jackstop.reconcile.spent import Spent, spent
 
 _RECORD_ROWS = 200
 
@@ -26,6 +27,7 @@ class Result(NamedTuple):
     watched: Watched
     judgement: Judgement
     drifts: list[Drift]
+    spent: list[Spent]
 
 
 class Desk:
@@ -71,6 +73,16 @@ class Desk:
         """The credentials that can be compared."""
         return [msgspec.convert(each, Watched) for each in self._ask("reconcile watched", {})["rows"]]
 
+    def holds(self, since_us: int) -> list[Hold]:
+        """The holds that may have been charged since a time."""
+        rows = self._pages("reconcile holds", {"since_us": since_us - LONGEST_US})
+        return [msgspec.convert(each, Hold) for each in rows]
+
+    def flush(self) -> None:
+        """Have all that ended until now in the lake. Raises UserError while it is behind."""
+        if not self._ask("events flush", {})["written"]:
+            raise UserError("the lake is behind the journals", "see whether the worker runs: `jackstop doctor`")
+
     def compare(self, which: Callable[[Watched], bool], now_us: int, since_us: int | None = None) -> list[Result]:
         """The credentials that `which` chooses, compared since a time, or for the last day.
 
@@ -81,21 +93,22 @@ class Desk:
         if not chosen:
             return []
         since_us = now_us - DAY_US if since_us is None else since_us
-        reach_us = min(begin_us(each, since_us) for each in chosen)
+        # A day's costs are compared with the whole of it.
+        reach_us = min([*(begin_us(each, since_us) for each in chosen), now_us - now_us % DAY_US - DAY_US])
         # A request ends as a hold and begins as an event: whoever looks at the holds first misses none of them.
-        holds = [
-            msgspec.convert(each, Hold) for each in self._pages("reconcile holds", {"since_us": reach_us - LONGEST_US})
-        ]
-        if not self._ask("events flush", {})["written"]:
-            raise UserError("the lake is behind the journals", "see whether the worker runs: `jackstop doctor`")
+        holds = self.holds(reach_us)
+        self.flush()
         cells = [*self._books.read(reach_us, now_us), *of_holds(holds, now_us)]
         found = []
         for each in chosen:
             names = {other.name for other in everything if _may_share(each, other)}
+            if each.driver in KEYLESS:
+                names |= set(each.former)
             own = of_credentials(cells, names, reach_us, each.keys)
             stored = list(self._known(each.administration, min(reach_us, _whole_days(now_us))).values())
             judged = judge(each, stored, own, now_us, since_us)
-            found.append(Result(each, judged, drifts(each, stored, own, judged, now_us)))
+            drifted = drifts(each, stored, own, judged, now_us)
+            found.append(Result(each, judged, drifted, spent(each, stored, own, now_us)))
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -11,12 +11,12 @@ import msgspec
 from jackstop.clock import US_PER_S
 from jackstop.providers.drivers.driver import Bucket
 
-Kind = Literal["usage", "costs", "balance"]
+Kind = Literal["usage", "costs", "balance", "requests"]
 
 DAY_US = 86_400 * US_PER_S
 MINUTE_US = 60 * US_PER_S
 
-_FINER_THAN_REPORTS = frozenset({"key", "service_account", "user"})
+_FINER_THAN_REPORTS = frozenset({"key", "service_account", "user", "trail", "invocation_log", "trail_account"})
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -50,6 +50,12 @@ class Watched(msgspec.Struct, frozen=True):
     it, `key_since_us` when it got the present key, if somebody else had that before; `surplus_us` is where its present
     surplus was seen first, None without one. `delay_s` is how late its provider reports, `lag_s` how much later than
     its request a charge may be dated.
+
+    `former` are the credentials of the same place that were retired: what they caused may be reported still.
+
+    `log` is where the provider's log of single requests is kept, empty where it is read nowhere. There `user` is the
+    credential's own, `service` what its requests are logged under, and `log_names_keys` is whether a key is named;
+    `alone_us` is since when the present key is the only one that works, None while another may.
     """
 
     name: str
@@ -66,6 +72,12 @@ class Watched(msgspec.Struct, frozen=True):
     lag_s: int = 0
     surplus_us: int | None = None
     key_since_us: int | None = None
+    log: str = ""
+    user: str = ""
+    service: str = ""
+    log_names_keys: bool = False
+    alone_us: int | None = None
+    former: list[str] = []
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -97,6 +109,12 @@ class Hold(msgspec.Struct, frozen=True):
 def place_text(place: Mapping[str, str]) -> str:
     """The part of a credential's place that reports can be asked for, as text."""
     return json.dumps({name: place[name] for name in sorted(place) if name not in _FINER_THAN_REPORTS})
+
+
+def log_text(place: Mapping[str, str], names: Collection[str]) -> str:
+    """The part of a credential's place that says where its provider's log is, as text; empty where nothing does."""
+    found = {name: place[name] for name in sorted(names) if place.get(name)}
+    return json.dumps(found) if found.keys() - {"region", "trail_account"} else ""
 
 
 def place_of(text: str) -> dict[str, str]:

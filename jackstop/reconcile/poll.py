@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from jackstop.errors import UserError
 from jackstop.providers.drivers import deepseek
 from jackstop.providers.drivers.driver import Administration, Bucket, CallFailed
 from jackstop.reconcile.desk import Desk, Result
+from jackstop.reconcile.logs import LogDesk, read_logs
 from jackstop.reconcile.material import DAY_US, MINUTE_US, Reading, Stored, Watched, place_of
 from jackstop.reconcile.sources import usage_of
+from jackstop.reconcile.spent import finding_of
 from jackstop.secret import Secret
 
 POLL_S = 2.0
@@ -35,6 +38,7 @@ class Poller:
         self._ask = ask
         self._clock = clock
         self._desk = Desk(ask, lake)
+        self._logs = LogDesk(ask, self._desk, lake)
         self._comparing = threading.Lock()
         self._busy: dict[tuple[str, str], threading.Thread] = {}
         self._lock = threading.Lock()
@@ -103,33 +107,70 @@ class Poller:
 
     def read(self, reading: Reading) -> list[Result]:
         """Read one report, write it down, and compare what it is about."""
+        if reading.kind == "requests":
+            self._match(reading)
+            return []
         said: dict[str, Any] = {"administration": reading.administration, "kind": reading.kind}
         try:
             rows, said["cursor"] = _balance(reading) if reading.kind == "balance" else (_buckets(reading), "")
         except (CallFailed, UserError) as error:
-            log.warning("%s of %s: %s", reading.kind, reading.administration, error.problem)
-            after_s = error.after_s if isinstance(error, CallFailed) else 0
-            self._ask("reconcile read", {**said, "problem": error.problem, "after_s": after_s})
+            self._failed(reading, error)
             return []
         with self._comparing:
             now_us = self._clock.now_us()
             self._desk.take_in(reading.administration, rows, now_us)
             self._ask("reconcile read", said)
             self._desk.forget(reading.administration, now_us - 4 * DAY_US)
-            found = self._desk.compare(lambda each: _is_about(each, reading), now_us)
-            for result in found:
-                self._report(result)
+            with self._comparison(reading):
+                found = self._desk.compare(lambda each: _is_about(each, reading), now_us)
+                for result in found:
+                    self._report(result)
         return found
+
+    @contextmanager
+    def _comparison(self, reading: Reading) -> Iterator[None]:
+        """Control is told whether a report that was read could be compared as well: people are if it stays so."""
+        about = {"administration": reading.administration, "kind": reading.kind}
+        try:
+            yield
+        except Exception as error:
+            what = error.problem if isinstance(error, UserError) else f"it failed inside ({type(error).__name__})"
+            with suppress(UserError, OSError):
+                self._ask("reconcile compared", {**about, "problem": what})
+            raise
+        self._ask("reconcile compared", about)
+
+    def _match(self, reading: Reading) -> None:
+        """Read the logs of single requests, and match them with the lake's."""
+        try:
+            pages, cursor = read_logs(reading)
+        except (CallFailed, UserError) as error:
+            self._failed(reading, error)
+            return
+        with self._comparing, self._comparison(reading):
+            self._logs.compare(reading, pages, cursor, self._clock.now_us())
+
+    def _failed(self, reading: Reading, error: CallFailed | UserError) -> None:
+        log.warning("%s of %s: %s", reading.kind, reading.administration, error.problem)
+        after_s = error.after_s if isinstance(error, CallFailed) else 0
+        about = {"administration": reading.administration, "kind": reading.kind}
+        self._ask("reconcile read", {**about, "problem": error.problem, "after_s": after_s})
 
     def _report(self, result: Result) -> None:
         detail = msgspec.to_builtins(result.judgement)
         finding = detail.pop("finding")
         detail["drifts"] = msgspec.to_builtins(result.drifts)
-        self._ask("reconcile judged", {"credential": result.watched.name, "detail": detail, "finding": finding})
+        detail["spent"] = msgspec.to_builtins(result.spent)
+        days = [finding_of(result.watched, day) for day in result.spent]
+        findings = [finding, *(msgspec.to_builtins(each) for each in days)]
+        said = {"credential": result.watched.name, "detail": detail}
+        self._ask("reconcile judged", {**said, "findings": [each for each in findings if each is not None]})
 
 
 def _is_about(watched: Watched, reading: Reading) -> bool:
-    return (watched.administration, watched.kind) == (reading.administration, reading.kind)
+    """Costs are about everything that is reported of the same administration."""
+    kinds = {watched.kind, "costs"} if watched.kind == "usage" else {watched.kind}
+    return watched.administration == reading.administration and reading.kind in kinds
 
 
 def _buckets(reading: Reading) -> list[Stored]:

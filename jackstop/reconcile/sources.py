@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from jackstop.providers import drivers
-from jackstop.providers.drivers.driver import UsageSource
+from jackstop.providers.drivers.driver import RequestLog, UsageSource
 from jackstop.reconcile.material import DAY_US
 
 KEYLESS = frozenset({"aws", "azure", "bedrock", "deepseek"})
@@ -18,6 +18,12 @@ def usage_of(driver: str) -> UsageSource | None:
     """The driver's reports, None where the provider has none."""
     found = drivers.driver(driver)
     return cast("UsageSource", found) if hasattr(found, "usage") else None
+
+
+def log_of(driver: str) -> RequestLog | None:
+    """The driver's log of single requests, None where the provider has none."""
+    found = drivers.driver(driver)
+    return cast("RequestLog", found) if hasattr(found, "requests") else None
 
 
 def by_day(source: UsageSource) -> bool:

@@ -164,6 +164,29 @@ def find(turn: Turn, token: str, key: Secret) -> tuple[Row[Any], Invitation]:
     return found, invitation
 
 
+def outcome(turn: Turn, token: str, key: Secret) -> dict[str, str]:
+    """What came of the key that was brought by this link: `testing`, `taken`, `refused` or `needless`.
+
+    Raises UserError for a token that nobody was given, or by which nothing was brought.
+    """
+    meant = meant_by(key, token)
+    row = turn.conn.execute(select(table).where(table.c.uid == meant.uid)).one_or_none() if meant else None
+    invitation = None if row is None else _of(row)
+    if meant is None or row is None or invitation is None or meant.number > invitation.number:
+        raise UserError("there is no such invitation", "open the link as it stands in the message", 2)
+    if meant.number == invitation.number and not invitation.used:
+        raise UserError("nothing was brought by this link", "open the link again", 2)
+    if meant.number < invitation.number:
+        state = "refused"  # nobody is invited again while a key is tested
+    elif row.detail.get("switched_us"):
+        state = "taken"
+    elif row.state != "running":
+        state = "needless"
+    else:
+        state = "refused" if intents.waits_for_secret(row) else "testing"
+    return {"credential": row.credential, "state": state}
+
+
 def _needless(row: Row[Any]) -> UserError:
     remedy = "there is nothing to do here; if you made a key for this, delete it at the provider"
     return UserError(f"a new key for {row.credential} is no longer needed", remedy, 2)

@@ -140,12 +140,17 @@ def test_a_person_reads_what_is_asked_and_brings_the_key(rig: Rig, page: Page) -
     assert OLD not in text
     answer, _ = page.bring(FRESH, "key_new")
     assert (answer.status, answer.headers["location"]) == (303, "/new-key/brought")
-    assert "is being tested" in page.ask("GET", "/new-key/brought")[1]
+    brought = page.ask("GET", "/new-key/brought")[1]
+    assert "is being tested" in brought
+    assert 'http-equiv="refresh"' in brought
     verify = rig.desk.one()
     assert (verify["step"], verify["fresh"], verify["detail"]["new_id"]) == ("verify", FRESH, "key_new")
     rig.desk.record(verify)
     rig.desk.finish()
     assert rig.desk.fed().secret == FRESH.encode()
+    shown = page.ask("GET", "/new-key/brought")[1]
+    assert "the key works" in shown
+    assert "refresh" not in shown
 
 
 def test_a_link_is_good_once(rig: Rig, page: Page) -> None:
@@ -170,6 +175,11 @@ def test_a_refused_key_needs_a_new_link(rig: Rig, page: Page) -> None:
     page.bring(FRESH)
     rig.desk.record(rig.desk.one(), "refused", problem="the provider refuses the new secret")
     assert rig.desk.take() == []
+    told = page.ask("GET", "/new-key/brought")[1]
+    assert "The provider refuses the key" in told
+    assert "brought for main" in told
+    stranger = Page(rig.port).ask("GET", "/new-key/brought")[1]
+    assert "brought for main" not in stranger
     answer, text = page.open(token)
     assert (answer.status, "The link was used" in text) == (410, True)
     assert page.open(rig.token())[0].status == 200

@@ -59,7 +59,9 @@ class Office:
         self.practice.clock.advance(seconds)
         self.bench.clock.advance(seconds)
 
-    def call(self, *, through_gate: bool, output: int = 40, secret: str = "", count: int = 1) -> None:
+    def call(
+        self, *, through_gate: bool, output: int = 40, secret: str = "", count: int = 1, credential: str = "main"
+    ) -> None:
         """Calls of the provider; those through the gate are in its books."""
         client: openai.OpenAI = self.practice.openai(key=secret or self.key["secret"])
         for _ in range(count):
@@ -70,7 +72,12 @@ class Office:
                 assert answer.usage is not None
                 tokens = answer.usage.prompt_tokens, 0, 0, answer.usage.completion_tokens
                 made = Call(
-                    self.practice.clock.now_us(), 0, answer.model, tokens=tokens, key=self.key["id"], credential="main"
+                    self.practice.clock.now_us(),
+                    0,
+                    answer.model,
+                    tokens=tokens,
+                    key=self.key["id"] if credential == "main" else "",
+                    credential=credential,
                 )
                 self.written += 1
                 write(self.bench.home.lake, [made], f"gate-1-{self.written}")

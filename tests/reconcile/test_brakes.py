@@ -13,7 +13,7 @@ from jackstop.control.commands import run
 from jackstop.errors import UserError
 from jackstop.money import NUSD_PER_USD as USD
 from jackstop.providers import drivers
-from jackstop.providers.drivers.driver import ProviderLimit
+from jackstop.providers.drivers.driver import CallFailed, ProviderLimit
 from jackstop.reconcile.brakes import Brakes, Known, Task, changes
 from jackstop.settings import Home, Settings
 from jackstop.store.engine import Store
@@ -75,6 +75,11 @@ class World(Bench):
         with self.store.begin() as conn:
             rows = conn.execute(select(findings).order_by(findings.c.id)).all()
         return [(row.severity, row.entity, row.evidence["how"]) for row in rows]
+
+    def findings(self) -> list[tuple[str, str, str]]:
+        with self.store.begin() as conn:
+            rows = conn.execute(select(findings).order_by(findings.c.entity)).all()
+        return [(row.detection, row.entity, row.severity) for row in rows]
 
     def at_openai(self, usd: int | None, project: str = "proj_one") -> None:
         """Somebody changes the limit in the console."""
@@ -277,6 +282,62 @@ def test_one_provider_that_is_away_keeps_nobody_from_the_others(main: World) -> 
     assert main.run("brakes show", name="main")["problem"] == ""
 
 
+def test_what_goes_well_for_one_credential_hides_no_problem_of_another(
+    main: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main.keep("second", project="proj_two")
+    main.step()
+    whole = drivers.driver("openai").limits  # type: ignore[attr-defined]
+
+    def denied(_self: Any, admin: Any, place: Any) -> Any:
+        if place["project"] == "proj_one":
+            raise CallFailed("denied", "this project is not ours")
+        return whole(admin, place)
+
+    monkeypatch.setattr(type(drivers.driver("openai")), "limits", denied)
+    main.step()
+    assert main.run("brakes show", name="main")["problem"] == "this project is not ours"
+    assert main.run("brakes show", name="second")["problem"] == ""
+    # The other one is read again in an hour, this one sooner.
+    assert main.step(301) == 1
+    assert main.run("brakes show", name="main")["problem"] == "this project is not ours"
+
+
+def test_limits_that_stay_unread_are_told_of(main: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    main.want("50usd/month")
+    main.keep("second", project="proj_two")
+    main.step(0)
+
+    def away(*_: Any) -> Any:
+        raise CallFailed("unreachable", "no answer")
+
+    monkeypatch.setattr(type(drivers.driver("openai")), "limits", away)
+    for _ in range(2):
+        main.step()
+    assert main.findings() == []
+    for _ in range(2):
+        main.step()
+    told = [
+        ("provider_limit_unread", "credential:main", "medium"),
+        ("provider_limit_unread", "credential:second", "low"),
+    ]
+    assert main.findings() == told
+    main.step()
+    assert main.findings() == told
+    assert len(main.run("cases list")["rows"]) == 1
+
+
+def test_a_provider_that_never_had_the_api_is_not_told_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any) -> Any:
+        raise CallFailed("missing", "spend limits are in early access")
+
+    monkeypatch.setattr(type(drivers.driver("anthropic")), "limits", missing)
+    world.keep(driver="anthropic")
+    for _ in range(6):
+        world.step()
+    assert world.findings() == []
+
+
 def test_a_failure_that_nobody_thought_of_keeps_nobody_from_the_others(
     main: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +376,10 @@ def seen(amount: int | None, *, enforced: bool = True) -> list[ProviderLimit]:
     return [ProviderLimit("s", "month", amount, enforced)]
 
 
+def seen_of(scope: str, amount: int) -> list[ProviderLimit]:
+    return [ProviderLimit(scope, "month", amount)]
+
+
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
@@ -326,6 +391,8 @@ def seen(amount: int | None, *, enforced: bool = True) -> list[ProviderLimit]:
         (known(5 * USD), seen(6 * USD), [("raised", "medium")]),
         (known(5 * USD), seen(4 * USD), [("lowered", "low")]),
         (known(5 * USD), [], [("removed", "medium")]),
+        (Known("organization", "month", 5 * USD, True, None), [], [("removed", "high")]),
+        (Known("organization", "month", 5 * USD, True, None), seen_of("organization", 6 * USD), [("raised", "medium")]),
         # As it was told already, as it should be again, or less than a cent apart.
         (known(6 * USD, 5 * USD), seen(6 * USD), []),
         (known(6 * USD, 5 * USD), seen(5 * USD), []),

@@ -7,6 +7,9 @@ import logging
 import pytest
 from sqlalchemy import insert, select, update
 
+from jackstop.errors import UserError
+from jackstop.reconcile import desk, judge
+from jackstop.reconcile.desk import Desk
 from jackstop.reconcile.material import Reading
 from jackstop.reconcile.poll import Poller
 from jackstop.store.tables import credentials, findings, open_holds, responses, rotations, usage
@@ -320,3 +323,69 @@ def test_a_balance_that_falls_by_more_than_the_books_is_told(bench, practice):
         (finding,) = conn.execute(select(findings))
         assert not conn.execute(select(responses)).all()
     assert (finding.detection, finding.severity, finding.entity) == ("shadow_usage", "high", "credential:china")
+
+
+def test_a_comparison_that_keeps_failing_is_told_of_though_the_report_can_be_read(office, monkeypatch):
+    def behind(*_):
+        raise UserError("the lake is behind the journals", "see whether the worker runs")
+
+    office.poll()
+    monkeypatch.setattr(Desk, "compare", behind)
+    for _ in range(5):
+        office.pass_time(10 * MINUTE)
+        office.poll()
+    assert office.findings() == []
+    problems = {row["kind"]: row["problem"] for row in office.bench.run("reconcile ask")["rows"]}
+    assert problems["usage"] == "the lake is behind the journals"
+    for _ in range(2):
+        office.pass_time(10 * MINUTE)
+        office.poll()
+    (finding,) = office.findings()
+    assert (finding["detection"], finding["evidence"]["kind"]) == ("reconcile_blind", "comparing usage")
+
+
+def test_a_comparison_that_goes_well_again_is_no_longer_failing(office, monkeypatch):
+    compare = Desk.compare
+
+    def broken(*_):
+        raise KeyError("a failure that nobody thought of")
+
+    office.poll()
+    for _ in range(3):
+        monkeypatch.setattr(Desk, "compare", broken)
+        for _ in range(4):
+            office.pass_time(10 * MINUTE)
+            office.poll()
+        monkeypatch.setattr(Desk, "compare", compare)
+        office.pass_time(10 * MINUTE)
+        office.poll()
+    assert office.findings() == []
+
+
+def test_what_was_reported_of_a_place_that_is_left_is_forgotten_too(office):
+    office.call(through_gate=True)
+    office.pass_time(3 * MINUTE)
+    office.poll()
+    office.bench.run("administration link", name="main", administration="office", place={"project": "proj_two"})
+    office.pass_time(39 * 86_400)
+    office.poll()
+    assert {row["place"] for row in office.usage()} == {'{"project": "proj_one"}'}
+    office.pass_time(2 * 86_400)
+    office.poll()
+    assert office.usage() == []
+
+
+def test_what_a_retired_credential_caused_is_nobody_elses_where_keys_are_not_told_apart(office, monkeypatch):
+    """As at Azure or AWS, whose reports are by model alone."""
+    monkeypatch.setattr(desk, "KEYLESS", frozenset({"openai"}))
+    monkeypatch.setattr(judge, "KEYLESS", frozenset({"openai"}))
+    other = office.practice.seed("openai", project="proj_one")
+    office.bench.credential("second", secret=other["secret"], provider_key_id=other["id"], exclusive=True)
+    office.bench.run("administration link", name="second", administration="office", place={"project": "proj_one"})
+    with office.store.begin() as conn:
+        conn.execute(update(credentials).values(created_us=office.bench.clock.now_us() - 3_600_000_000))
+    office.call(through_gate=True, secret=other["secret"], count=20, credential="second")
+    office.bench.run("credential retire", name="second")
+    office.pass_time(5 * MINUTE)
+    office.poll()
+    assert office.findings() == []

@@ -41,6 +41,7 @@ class Call:
     skew_us: int = 0
     credential: str = "main"
     cost_nusd: int | None = None
+    request_id: str = ""
 
     @property
     def billed(self) -> tuple[int, int, int, int]:
@@ -75,6 +76,9 @@ class Call:
             hold_nusd=self.nusd * 3,
             cost_nusd=self.nusd if self.seen else self.nusd * 3,
             estimated=not self.seen,
+            action_class="inference",
+            status=200,
+            request_id=self.request_id,
             **(known if self.seen else {}),
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from jackstop.cases import intake
 from jackstop.cases.finding import Finding, uid_of
@@ -24,10 +25,12 @@ from jackstop.store.audit import Tag
 from jackstop.store.tables import administrations, credentials, provider_limits, readings
 from jackstop.vault.credentials import unseal_administration
 
-_LIMITS = "limits"
+LIMITS = "limits:"
+"""The kind of a reading of one credential's limits begins so, and ends with its name."""
 _HOUR_US = 3_600 * US_PER_S
 _TAKEN_US = 120 * US_PER_S
 _RETRY_S = 300
+_BLIND_US = 3 * _HOUR_US
 _INTENT = ""
 """The scope of a row that only says what is wanted: the provider has not been told yet."""
 
@@ -55,7 +58,7 @@ def want(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
                 seen_us=now_us,
             )
         )
-        _read_at(conn, credential.administration, now_us)
+        _read_at(conn, credential, now_us)
         detail = {"wanted_nusd": amount_nusd}
         audit.record(conn, now_us, ctx.actor, Tag.CREDENTIAL_LIMIT, f"credential:{credential.name}", detail)
         return _shown(conn, credential)
@@ -81,7 +84,7 @@ def _shown(conn: Connection, credential: Row[Any]) -> dict[str, Any]:
     waits = next((row for row in rows if row.scope == _INTENT), None)
     reading = conn.execute(
         select(readings.c.problem, readings.c.read_us).where(
-            readings.c.administration == credential.administration, readings.c.kind == _LIMITS
+            readings.c.administration == credential.administration, readings.c.kind == LIMITS + credential.name
         )
     ).one_or_none()
     return {
@@ -128,10 +131,12 @@ def take(ctx: Context, _args: dict[str, Any]) -> list[dict[str, Any]]:
     """What is to be set and read now, each with the secret for it. See `jackstop.reconcile.brakes.Task`."""
     now_us = ctx.clock.now_us()
     with ctx.store.begin() as conn:
-        due = [admin for admin in conn.execute(select(administrations)).all() if _is_due(conn, admin, now_us)]
-        tasks = [(admin, row) for admin in due for row in _linked(conn, admin.name)]
-        for admin in due:
-            _read_at(conn, admin.name, now_us + _TAKEN_US)
+        limited = [admin for admin in conn.execute(select(administrations)).all() if _has_limits(admin.driver)]
+        linked = [(admin, row) for admin in limited for row in _linked(conn, admin.name)]
+        tasks = [(admin, row) for admin, row in linked if _is_due(conn, row, now_us)]
+        for _, row in tasks:
+            _read_at(conn, row, now_us + _TAKEN_US)
+        _forget_gone(conn, {(row.administration, LIMITS + row.name) for _, row in linked})
         wanted = _intents(conn)
     return [
         {
@@ -148,12 +153,17 @@ def take(ctx: Context, _args: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_due(conn: Connection, admin: Row[Any], now_us: int) -> bool:
-    if not _has_limits(admin.driver):
-        return False
-    mine = select(readings.c.next_us).where(readings.c.administration == admin.name, readings.c.kind == _LIMITS)
-    next_us = conn.execute(mine).scalar_one_or_none()
+def _is_due(conn: Connection, credential: Row[Any], now_us: int) -> bool:
+    next_us = conn.execute(select(readings.c.next_us).where(*_reading(credential))).scalar_one_or_none()
     return next_us is None or next_us <= now_us
+
+
+def _forget_gone(conn: Connection, there: set[tuple[str, str]]) -> None:
+    """Let go of the readings of credentials that are kept elsewhere by now, or nowhere."""
+    here = select(readings.c.administration, readings.c.kind).where(readings.c.kind.startswith(LIMITS))
+    for administration, kind in conn.execute(here).all():
+        if (administration, kind) not in there:
+            conn.execute(delete(readings).where(readings.c.administration == administration, readings.c.kind == kind))
 
 
 def _linked(conn: Connection, administration: str) -> list[Row[Any]]:
@@ -166,10 +176,17 @@ def _intents(conn: Connection) -> dict[str, int]:
     return {row.credential: row.wanted_nusd for row in rows}
 
 
-def _read_at(conn: Connection, administration: str, next_us: int, **values: Any) -> None:
-    mine = update(readings).where(readings.c.administration == administration, readings.c.kind == _LIMITS)
+def _reading(credential: Row[Any]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return readings.c.administration == credential.administration, readings.c.kind == LIMITS + credential.name
+
+
+def _read_at(conn: Connection, credential: Row[Any], next_us: int, **values: Any) -> None:
+    mine = update(readings).where(*_reading(credential))
     if not conn.execute(mine.values(next_us=next_us, **values)).rowcount:
-        conn.execute(insert(readings).values(administration=administration, kind=_LIMITS, next_us=next_us, **values))
+        kind = LIMITS + credential.name
+        conn.execute(
+            insert(readings).values(administration=credential.administration, kind=kind, next_us=next_us, **values)
+        )
 
 
 def record(ctx: Context, args: dict[str, Any]) -> None:
@@ -181,7 +198,8 @@ def record(ctx: Context, args: dict[str, Any]) -> None:
             _note_set(turn, credential, args["set"])
         if args.get("problem"):
             wait_us = max(int(args.get("after_s") or 0), _RETRY_S) * US_PER_S
-            _read_at(turn.conn, credential.administration, now_us + wait_us, problem=str(args["problem"]))
+            _read_at(turn.conn, credential, now_us + wait_us, problem=str(args["problem"]))
+            intake.take(turn, list(_unread(turn, credential)))
             return
         seen = msgspec.convert(args["limits"], list[ProviderLimit])
         _follow_key(turn, credential)
@@ -193,13 +211,35 @@ def record(ctx: Context, args: dict[str, Any]) -> None:
 
 
 def _note_read(turn: Turn, credential: Row[Any]) -> None:
-    """The next reading is in an hour, unless something is still to be set."""
-    waiting = {row.name for row in _linked(turn.conn, credential.administration)} & _intents(turn.conn).keys()
-    if credential.name in waiting:  # it was asked for meanwhile
-        _read_at(turn.conn, credential.administration, turn.now_us)
-    elif not waiting:
-        next_us = turn.now_us + _HOUR_US
-        _read_at(turn.conn, credential.administration, next_us, read_us=turn.now_us, problem="")
+    """The next reading is in an hour, unless something is still to be set, which was asked for meanwhile."""
+    waits = credential.name in _intents(turn.conn)
+    next_us = turn.now_us if waits else turn.now_us + _HOUR_US
+    _read_at(turn.conn, credential, next_us, read_us=turn.now_us, problem="")
+
+
+def _unread(turn: Turn, credential: Row[Any]) -> Iterator[Finding]:
+    """Nobody knows whether the wall still stands while limits cannot be read that were there, or that are wanted."""
+    row = turn.conn.execute(select(readings).where(*_reading(credential))).one()
+    wants = select(_table.c.seen_us).where(_table.c.credential == credential.name, _table.c.wanted_nusd.is_not(None))
+    wanted_us = turn.conn.execute(wants.order_by(_table.c.seen_us)).scalars().first()
+    since_us = row.read_us or wanted_us
+    if since_us is None or turn.now_us - since_us < _BLIND_US:
+        return
+    entity, name = f"credential:{credential.name}", "provider_limit_unread"
+    evidence = {"problem": row.problem, "unread_min": (turn.now_us - since_us) // (60 * US_PER_S)}
+    yield Finding(
+        uid_of(name, entity, since_us),
+        name,
+        "low" if wanted_us is None else "medium",
+        entity,
+        since_us,
+        since_us,
+        1,
+        evidence,
+        sources=("brakes",),
+        cause=f"limits:{credential.administration}",
+        response="alert",
+    )
 
 
 def _note_set(turn: Turn, credential: Row[Any], made: dict[str, Any]) -> None:

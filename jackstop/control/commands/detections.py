@@ -48,7 +48,8 @@ def disallow(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
 def _named(conn: Connection, entity: str) -> str:
     """What the audit log calls an entity; a provider's account may be one that only logs name."""
-    return entity if entity == "*" or entity.startswith("account:") else check_scope(conn, entity)
+    is_elsewhere = entity.startswith(("account:", "principal:", "provider_key:", "network:"))
+    return entity if entity == "*" or is_elsewhere else check_scope(conn, entity)
 
 
 def list_allowed(ctx: Context, args: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 -- every command takes arguments

@@ -11,6 +11,7 @@ from jackstop.cases.finding import Finding, uid_of
 from jackstop.cases.turn import SYSTEM, Turn, begin
 from jackstop.clock import US_PER_S
 from jackstop.control.commands import Context
+from jackstop.control.commands.brakes import LIMITS
 from jackstop.errors import UserError
 from jackstop.events.positions import AUDIT
 from jackstop.providers import drivers
@@ -23,7 +24,6 @@ _BLIND_US = 3_600 * US_PER_S
 _SETTLED_US = 600 * US_PER_S
 """A limit that was taken away and not made again within this was not edited, but removed."""
 _LONGEST_WAIT_S = 3_600
-_LIMITS = "limits"
 _MOST_ROTATIONS = 1_000
 
 
@@ -141,7 +141,7 @@ def record(ctx: Context, args: dict[str, Any]) -> None:
 def _look_at_limits(turn: Turn, administration: str) -> None:
     """Have the limits read soon, once an edit that takes one away and makes it again would be over."""
     soon_us = turn.now_us + _SETTLED_US
-    mine = update(readings).where(readings.c.administration == administration, readings.c.kind == _LIMITS)
+    mine = update(readings).where(readings.c.administration == administration, readings.c.kind.startswith(LIMITS))
     turn.conn.execute(mine.where(readings.c.next_us > soon_us).values(next_us=soon_us))
 
 

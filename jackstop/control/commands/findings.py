@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from jackstop.cases import intake
@@ -29,15 +30,35 @@ def report(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"the report holds what is no finding: {error}", "restart the worker: `jackstop reload`"
         ) from None
+    return _take(ctx, found, int(args["epoch"]))
+
+
+def hunted(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+    """At most 200 `findings` of a hunt; nothing is done about them by itself, and the same again change nothing.
+
+    They are apart from what the worker finds, so that its own finding of the same thing is acted on.
+    """
+    try:
+        found = msgspec.convert(args["findings"], list[Finding])
+    except msgspec.ValidationError as error:
+        raise UserError(
+            f"the hunt's findings cannot be read: {error}", "use the program that control runs", 2
+        ) from None
+    return _take(ctx, [replace(each, uid=f"hunt-{each.uid}", hunted=True) for each in found], None)
+
+
+def _take(ctx: Context, found: list[Finding], epoch: int | None) -> dict[str, Any]:
+    """Take findings in, some at a time; those of a worker with its `epoch`, as long as no other has followed it."""
     if len(found) > MOST:
         raise UserError(f"{len(found)} findings are too many for one report", f"send at most {MOST} at a time", 2)
-    epoch, taken = int(args["epoch"]), 0
+    taken = 0
     cases: set[int] = set()
     start = 0
     while True:
         with begin(ctx.store, ctx.settings, ctx.clock.now_us(), SYSTEM) as turn:
-            intake.check_epoch(turn, epoch)
-            part = intake.take(turn, found[start : start + AT_ONCE], epoch, for_s=SLICE_S)
+            if epoch is not None:
+                intake.check_epoch(turn, epoch)
+            part = intake.take(turn, found[start : start + AT_ONCE], epoch or 0, for_s=SLICE_S)
         start += part.looked_at
         taken += part.findings
         cases.update(part.cases)
@@ -70,4 +91,4 @@ def recent(ctx: Context, args: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-COMMANDS = {"findings report": report, "findings recent": recent}
+COMMANDS = {"findings report": report, "findings hunted": hunted, "findings recent": recent}

@@ -71,6 +71,12 @@ def bring(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         return {"credential": credential.name}
 
 
+def outcome(ctx: Context, args: dict[str, Any]) -> dict[str, str]:
+    """What came of the key that was brought by the link's `token`."""
+    with begin_turn(ctx.store, ctx.settings, ctx.clock.now_us(), ctx.actor) as turn:
+        return invitation.outcome(turn, str(args["token"]), _key(ctx, turn))
+
+
 def _key_id(given: str, secret: str) -> str:
     """Raises UserError for what cannot be an id, as the key itself in the wrong field: ids are no secret here."""
     if secret in given or len(given) > _KEY_ID_CHARS or not given.isascii() or not given.isprintable() or " " in given:
@@ -86,4 +92,5 @@ COMMANDS = {
     "invitation make": make,
     "invitation show": show,
     "invitation bring": bring,
+    "invitation outcome": outcome,
 }

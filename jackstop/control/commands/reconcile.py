@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, tuple_, update
@@ -17,69 +17,40 @@ from jackstop.clock import US_PER_S
 from jackstop.control.commands import Context
 from jackstop.errors import UserError
 from jackstop.providers.drivers.driver import Bucket
-from jackstop.reconcile.material import DAY_US, MINUTE_US, Hold, Kind, Reading, Stored, Watched, place_text
-from jackstop.reconcile.sources import KEYLESS, by_day, usage_of
+from jackstop.reconcile.linked import Source, all_watched, log_place, sources
+from jackstop.reconcile.material import (
+    DAY_US,
+    MINUTE_US,
+    Hold,
+    Kind,
+    Reading,
+    Stored,
+    place_text,
+)
+from jackstop.reconcile.sources import KEYLESS
 from jackstop.store.tables import (
     administrations,
     credentials,
     open_holds,
     readings,
     reconciliations,
-    rotations,
-    standbys,
     usage,
 )
 from jackstop.vault.credentials import unseal_administration, unseal_credential
 
 MOST_ROWS = 200
 PAGE_ROWS = 1_000
-LEAST_POLL_S = 60
 HOUR_US = 3_600 * US_PER_S
 SHALLOW_US = 75 * MINUTE_US
 """What is read again with each reading: buckets come late, and grow. Once an hour it is two days."""
 BLIND_US = HOUR_US
+_COMPARING = "comparing "
+"""Before the kind of a reading: how far what was read has been compared as well."""
 KEEP_US = 40 * DAY_US
-BALANCE_DELAY_S = 300
-"""An allowance: DeepSeek does not say how late its balance falls."""
 
 
-class _Source(NamedTuple):
-    """One report to be read, and the credentials that it is for. `row` is the administration's, or the credential's."""
-
-    administration: str
-    kind: Kind
-    driver: str
-    poll_s: int
-    row: Row[Any]
-    credentials: list[Row[Any]]
-
-
-def _sources(conn: Connection) -> list[_Source]:
-    """Every report that there is for credentials which are not retired."""
-    known = {row.name: row for row in conn.execute(select(administrations))}
-    linked: dict[str, list[Row[Any]]] = defaultdict(list)
-    found = []
-    for row in conn.execute(select(credentials).where(credentials.c.state != "retired").order_by(credentials.c.name)):
-        if row.administration in known and known[row.administration].driver != "deepseek":
-            linked[row.administration].append(row)
-        elif row.provider == "deepseek":
-            found.append(_Source(f"credential:{row.name}", "balance", "deepseek", LEAST_POLL_S, row, [row]))
-    for name, rows in sorted(linked.items()):
-        source = usage_of(known[name].driver)
-        if source is None:
-            continue
-        poll_s = max(source.usage_poll_s, LEAST_POLL_S)
-        driver = known[name].driver
-        if by_day(source):
-            found.append(_Source(name, "costs", driver, poll_s, known[name], rows))
-        else:
-            found.append(_Source(name, "usage", driver, poll_s, known[name], rows))
-            found.append(_Source(name, "costs", driver, max(poll_s, 3_600), known[name], rows))
-    return found
-
-
-def _state(conn: Connection, source: _Source) -> Row[Any] | None:
-    same = and_(readings.c.administration == source.administration, readings.c.kind == source.kind)
+def _state(conn: Connection, administration: str, kind: str) -> Row[Any] | None:
+    same = and_(readings.c.administration == administration, readings.c.kind == kind)
     return conn.execute(select(readings).where(same)).one_or_none()
 
 
@@ -97,19 +68,22 @@ def take(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
     now_us = ctx.clock.now_us()
     found = []
     with ctx.store.begin() as conn:
-        for source in _sources(conn):
-            state = _state(conn, source)
+        for source in sources(conn):
+            state = _state(conn, source.administration, source.kind)
             if state is None or state.next_us <= now_us:
                 _set(conn, source.administration, source.kind, next_us=now_us + source.poll_s * US_PER_S)
                 found.append(_reading(ctx, source, state, now_us))
     return {"readings": msgspec.to_builtins(found)}
 
 
-def _reading(ctx: Context, source: _Source, state: Row[Any] | None, now_us: int) -> Reading:
+def _reading(ctx: Context, source: Source, state: Row[Any] | None, now_us: int) -> Reading:
     row, read_us = source.row, None if state is None else state.read_us
     since_us = now_us - now_us % DAY_US - (3 if source.kind == "costs" else 1) * DAY_US
-    if source.kind == "usage" and read_us is not None and read_us // HOUR_US == now_us // HOUR_US:
+    if source.kind in {"usage", "requests"} and read_us is not None and read_us // HOUR_US == now_us // HOUR_US:
         since_us = read_us - SHALLOW_US
+    places = {place_text(credential.place) for credential in source.credentials}
+    if source.kind == "requests":
+        places = {log_place(source.driver, credential) for credential in source.credentials}
     if source.kind == "balance":
         secret = unseal_credential(ctx.vault, row.name, row.provider, row.base_url, row.secret)
     else:
@@ -120,7 +94,7 @@ def _reading(ctx: Context, source: _Source, state: Row[Any] | None, now_us: int)
         driver=source.driver,
         base_url=row.base_url,
         options={} if source.kind == "balance" else row.options,
-        places=sorted({place_text(credential.place) for credential in source.credentials}),
+        places=sorted(places),
         since_us=since_us,
         until_us=now_us,
         secret=secret.reveal().decode(),
@@ -174,8 +148,11 @@ def read(ctx: Context, args: dict[str, Any]) -> None:
     if args.get("after_s"):
         values["next_us"] = now_us + int(args["after_s"]) * US_PER_S
     with begin_turn(ctx.store, ctx.settings, now_us, SYSTEM) as turn:
+        before = _state(turn.conn, administration, kind)
         _set(turn.conn, administration, kind, **values)
         _forget(turn, administration, kind)
+        if before is None or (before.read_us or 0) // DAY_US != now_us // DAY_US:
+            _forget_gone(turn)
         intake.take(turn, list(_blind(turn, administration, kind) if problem else _unlinked(turn, administration)))
 
 
@@ -187,17 +164,39 @@ def _forget(turn: Turn, administration: str, kind: str) -> None:
             turn.conn.execute(delete(usage).where(one, usage.c.start_us < turn.now_us - KEEP_US))
 
 
-def _blind(turn: Turn, administration: str, kind: str) -> Iterator[Finding]:
-    """Nobody knows whether an exclusive credential is stolen while its provider's report cannot be read."""
-    source = next((s for s in _sources(turn.conn) if (s.administration, s.kind) == (administration, kind)), None)
-    state = None if source is None else _state(turn.conn, source)
+def _forget_gone(turn: Turn) -> None:
+    """Once a day, of places that are read no more: what is too old to be compared, should they come back."""
+    there: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for administration in {source.administration for source in sources(turn.conn)}:
+        there[administration] = set(_reports(turn.conn, administration))
+    for one in turn.conn.execute(select(usage.c.administration, usage.c.kind, usage.c.place).distinct()).all():
+        if (one.kind, one.place) not in there[one.administration]:
+            rows = usage.c.administration == one.administration, usage.c.kind == one.kind, usage.c.place == one.place
+            turn.conn.execute(delete(usage).where(*rows, usage.c.start_us < turn.now_us - KEEP_US))
+
+
+def compared(ctx: Context, args: dict[str, Any]) -> None:
+    """What was read of `administration` and `kind` was compared with the books, or could not be: `problem`."""
+    administration, kind, problem = str(args["administration"]), str(args["kind"]), str(args.get("problem") or "")
+    with begin_turn(ctx.store, ctx.settings, ctx.clock.now_us(), SYSTEM) as turn:
+        values: dict[str, Any] = {"problem": problem} if problem else {"problem": "", "read_us": turn.now_us}
+        _set(turn.conn, administration, _COMPARING + kind, **values)
+        if problem:
+            intake.take(turn, list(_blind(turn, administration, kind, _COMPARING)))
+
+
+def _blind(turn: Turn, administration: str, kind: str, act: str = "") -> Iterator[Finding]:
+    """Nobody knows whether an exclusive credential is stolen while its provider's report cannot be read or compared."""
+    source = next((s for s in sources(turn.conn) if (s.administration, s.kind) == (administration, kind)), None)
+    state = None if source is None else _state(turn.conn, administration, act + kind)
     if source is None or state is None:
         return
     for row in source.credentials:
         since_us = max(state.read_us or 0, row.created_us)
-        if row.exclusive and turn.now_us - since_us >= BLIND_US:
+        # What is read once an hour has not failed for an hour when it fails once.
+        if row.exclusive and turn.now_us - since_us >= max(BLIND_US, 3 * source.poll_s * US_PER_S):
             entity, name = f"credential:{row.name}", "reconcile_blind"
-            evidence = {"kind": kind, "unread_min": (turn.now_us - since_us) // MINUTE_US}
+            evidence = {"kind": act + kind, "unread_min": (turn.now_us - since_us) // MINUTE_US}
             uid = uid_of(name, entity, since_us)
             yield Finding(
                 uid, name, "medium", entity, since_us, since_us, 1, evidence, sources=("reconcile",), response="alert"
@@ -229,10 +228,10 @@ def ask(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Have the reports (of `provider`) read soon, as far as the provider lets one ask; how each of them stands."""
     now_us, found = ctx.clock.now_us(), []
     with ctx.store.begin() as conn:
-        for source in _sources(conn):
+        for source in sources(conn):
             if args.get("provider") and all(row.provider != args["provider"] for row in source.credentials):
                 continue
-            state = _state(conn, source)
+            state = _state(conn, source.administration, source.kind)
             read_us = None if state is None else state.read_us
             due = state is None or now_us - (read_us or 0) >= source.poll_s * US_PER_S
             if due and args.get("now"):
@@ -244,10 +243,16 @@ def ask(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
                     "driver": source.driver,
                     "due": due,
                     "read_us": read_us,
-                    "problem": "" if state is None else state.problem,
+                    "problem": _problem(conn, source, state),
                 }
             )
     return {"rows": found, "live": ctx.live is not None}
+
+
+def _problem(conn: Connection, source: Source, state: Row[Any] | None) -> str:
+    """Why a report cannot be read, or else be compared."""
+    comparing = _state(conn, source.administration, _COMPARING + source.kind)
+    return next((str(row.problem) for row in (state, comparing) if row is not None and row.problem), "")
 
 
 # -- what is compared -------------------------------------------------------------------------------------------
@@ -257,56 +262,8 @@ def watched(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
     """The credentials that a provider's report tells about."""
     with ctx.store.begin() as conn:
         surplus = {row.credential: row.detail.get("surplus_us") for row in conn.execute(select(reconciliations))}
-        keys, made = _keys(conn, ctx.clock.now_us() - KEEP_US)
-        rows = [
-            _watched(source, row, keys[row.name], made, surplus.get(row.name))
-            for source in _sources(conn)
-            for row in source.credentials
-            if source.kind != "costs" or _compares_costs(source)
-        ]
+        rows = all_watched(conn, surplus, ctx.clock.now_us() - KEEP_US)
     return {"rows": msgspec.to_builtins(rows)}
-
-
-def _compares_costs(source: _Source) -> bool:
-    found = usage_of(source.driver)
-    return found is not None and by_day(found)
-
-
-def _watched(source: _Source, row: Row[Any], keys: set[str], made: set[str], surplus_us: int | None) -> Watched:
-    reports = usage_of(source.driver)
-    return Watched(
-        name=row.name,
-        provider=row.provider,
-        exclusive=row.exclusive,
-        key=row.provider_key_id,
-        keys=sorted(keys | {row.provider_key_id} - {""}),
-        administration=source.administration,
-        driver=source.driver,
-        kind=source.kind,
-        place=place_text(row.place),
-        since_us=row.created_us,
-        delay_s=BALANCE_DELAY_S if reports is None else reports.usage_delay_s,
-        lag_s=BALANCE_DELAY_S if source.kind == "balance" else 0,
-        surplus_us=surplus_us,
-        key_since_us=None if row.provider_key_id in made else row.rotated_us,
-    )
-
-
-def _keys(conn: Connection, since_us: int) -> tuple[dict[str, set[str]], set[str]]:
-    """By credential, the ids that its keys had: those that were rotated out are its own until they are ended. Beside
-    it, which keys Jackstop made itself. Of rotations that ended before `since_us` no report tells any more.
-    """
-    found: dict[str, set[str]] = defaultdict(set)
-    made: set[str] = set()
-    lately = or_(rotations.c.ended_us.is_(None), rotations.c.ended_us >= since_us)
-    wanted = select(rotations.c.credential, rotations.c.steps, rotations.c.detail).where(lately)
-    for name, steps, detail in conn.execute(wanted):
-        found[name] |= {str(detail[each]) for each in ("old_id", "new_id") if detail.get(each)}
-        if "create" in steps and detail.get("new_id"):
-            made.add(str(detail["new_id"]))
-    for name, key in conn.execute(select(standbys.c.credential, standbys.c.provider_key_id)):
-        found[name] |= {key} - {""}
-    return found, made
 
 
 def stored(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
@@ -339,8 +296,8 @@ def _reports(conn: Connection, administration: str) -> list[tuple[Kind, str]]:
     return sorted(
         {
             (source.kind, place_text(credential.place))
-            for source in _sources(conn)
-            if source.administration == administration
+            for source in sources(conn)
+            if source.administration == administration and source.kind != "requests"
             for credential in source.credentials
         }
     )
@@ -380,18 +337,47 @@ def _hold(row: dict[str, Any], state: Any) -> Hold:
 
 
 def judged(ctx: Context, args: dict[str, Any]) -> None:
-    """The comparison of a `credential`: its `detail`, and the `finding`, if there is one, which becomes a case."""
+    """The comparison of a `credential`: its `detail`, and the `findings`, if there are any, which become a case."""
     name, detail = str(args["credential"]), dict(args["detail"])
-    finding = None if args.get("finding") is None else msgspec.convert(args["finding"], Finding)
+    found = msgspec.convert(args["findings"], list[Finding])
     values = {"through_us": int(detail["through_us"]), "over": int(detail["row"]), "detail": detail}
     with begin_turn(ctx.store, ctx.settings, ctx.clock.now_us(), SYSTEM) as turn:
         if turn.conn.execute(select(credentials.c.name).where(credentials.c.name == name)).first() is None:
             return
-        same = reconciliations.c.credential == name
-        if turn.conn.execute(update(reconciliations).where(same).values(**values)).rowcount == 0:
-            turn.conn.execute(insert(reconciliations).values(credential=name, **values))
-        if finding is not None:
-            intake.take(turn, [finding])
+        log = _detail(turn.conn, name).get("log")
+        if log is not None:
+            detail["log"] = log
+        _write(turn.conn, name, **values)
+        if found:
+            intake.take(turn, found)
+
+
+def matched(ctx: Context, args: dict[str, Any]) -> None:
+    """A log of single requests was read up to `cursor`: of each credential in `rows` how it stands against its `log`,
+    and the `finding`, if there is one. See `jackstop.reconcile.requests.Matched`.
+    """
+    with begin_turn(ctx.store, ctx.settings, ctx.clock.now_us(), SYSTEM) as turn:
+        there = set(turn.conn.execute(select(credentials.c.name)).scalars())
+        for row in args["rows"]:
+            name = str(row["credential"])
+            if name not in there:
+                continue
+            _write(turn.conn, name, detail={**_detail(turn.conn, name), "log": row["log"]})
+            if row.get("finding") is not None:
+                intake.take(turn, [msgspec.convert(row["finding"], Finding)])
+        values = {"read_us": turn.now_us, "cursor": str(args["cursor"]), "problem": ""}
+        _set(turn.conn, str(args["administration"]), str(args["kind"]), **values)
+
+
+def _detail(conn: Connection, name: str) -> dict[str, Any]:
+    found = conn.execute(select(reconciliations.c.detail).where(reconciliations.c.credential == name)).scalar()
+    return dict(found or {})
+
+
+def _write(conn: Connection, name: str, **values: Any) -> None:
+    same = reconciliations.c.credential == name
+    if conn.execute(update(reconciliations).where(same).values(**values)).rowcount == 0:
+        conn.execute(insert(reconciliations).values(credential=name, **{"through_us": 0, "over": 0, **values}))
 
 
 def listing(ctx: Context, _args: dict[str, Any]) -> dict[str, Any]:
@@ -405,10 +391,12 @@ COMMANDS = {
     "reconcile take": take,
     "reconcile record": record,
     "reconcile read": read,
+    "reconcile compared": compared,
     "reconcile ask": ask,
     "reconcile watched": watched,
     "reconcile stored": stored,
     "reconcile holds": holds,
     "reconcile judged": judged,
+    "reconcile matched": matched,
     "reconcile list": listing,
 }

@@ -77,7 +77,8 @@ class Ask(msgspec.Struct, gc=False):
 class Usage(msgspec.Struct, gc=False):
     """What the provider reports to have used. Token counts are disjoint, as in the event schema.
 
-    `cache_write_1h_tokens` are those written to the longer-lived cache: 1 h at Anthropic, 12 h at OpenAI.
+    `cache_write_1h_tokens` are those written to the longer-lived cache: 1 h at Anthropic, 12 h at OpenAI. `told_nusd`
+    is what the provider says that it charged, None where it does not say.
     """
 
     input_tokens: int = 0
@@ -91,6 +92,7 @@ class Usage(msgspec.Struct, gc=False):
     service_tier: str = ""
     speed: str = ""
     inference_geo: str = ""
+    told_nusd: int | None = None
 
     @property
     def total(self) -> int:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from jackstop.gate.meter.answers import MAX_CODE_CHARS, UNREADABLE, Count, is_given
 from jackstop.gate.meter.base import Usage
+from jackstop.money import NUSD_PER_USD
+
+_MOST_TOLD_USD = 10_000
 
 
 class PromptDetails(msgspec.Struct, gc=False):
@@ -26,7 +31,11 @@ _NO_COMPLETION_DETAILS = CompletionDetails()
 
 
 class ChatUsage(msgspec.Struct, gc=False):
-    """openai 3.54 types/completion_usage.py, and DeepSeek's cache counts beside it."""
+    """openai 3.54 types/completion_usage.py; beside it DeepSeek's cache counts, and what OpenRouter charged.
+
+    OpenRouter's `cost` is in credits, which are US dollars (openrouter.ai/docs/use-cases/usage-accounting, read on
+    2026-11-23); others have something else under this name.
+    """
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
@@ -34,6 +43,8 @@ class ChatUsage(msgspec.Struct, gc=False):
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: Count | None = None
+    cost: Any = None
+    is_byok: Any = None
 
 
 class CacheWriteDetails(msgspec.Struct, gc=False):
@@ -103,7 +114,16 @@ def chat_usage(found: ChatUsage, tier: str = "") -> Usage | None:
         output_tokens=max(found.completion_tokens or 0, (found.total_tokens or 0) - into),
         reasoning_tokens=outputs.reasoning_tokens or 0,
         service_tier=tier,
+        told_nusd=_told(found),
     )
+
+
+def _told(found: ChatUsage) -> int | None:
+    """What the provider says that it charged. With a key of one's own at its upstream that is only its fee."""
+    cost = found.cost
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or found.is_byok:
+        return None
+    return round(cost * NUSD_PER_USD) if 0 < cost < _MOST_TOLD_USD else None
 
 
 def responses_usage(found: ResponsesUsage) -> Usage | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Never, TypeVar
 
 import msgspec
@@ -97,9 +97,16 @@ def micros(moment: datetime | int | None) -> int | None:
     return from_datetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
+_MOST_DIGITS = 27
+"""Of an amount: `1e999999` is a number too, which a processor writes out for minutes."""
+
+
 def nusd(amount: float | str, unit_nusd: int = NUSD_PER_USD) -> int:
     """An amount in dollars, or in units of `unit_nusd`, as whole nano-dollars. Raises CallFailed for no number."""
     try:
-        return int((Decimal(str(amount)) * unit_nusd).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
-        raise CallFailed("failed", "the provider gave an amount of money that is no number") from None
+        exact = Decimal(str(amount)) * unit_nusd
+        if exact.adjusted() <= _MOST_DIGITS:
+            return int(exact.to_integral_value())
+    except (ArithmeticError, ValueError):
+        pass  # it is no number
+    raise CallFailed("failed", "the provider gave an amount of money that is no number")

@@ -14,6 +14,7 @@ import msgspec
 
 from jackstop.clock import US_PER_S, to_datetime
 from jackstop.providers.drivers.answers import every, micros, nusd, shaped
+from jackstop.providers.drivers.anthropic_reports import NUSD_PER_CENT, of_costs, of_usage
 from jackstop.providers.drivers.calls import call
 from jackstop.providers.drivers.driver import Administration, AuditPage, Bucket, CallFailed, ProviderLimit
 from jackstop.providers.drivers.feed import Entry, forward
@@ -23,34 +24,8 @@ _DAY_S = 86_400
 _MOST_MINUTES = 1_440
 _MOST_DAYS = 31
 _ACTIVITIES = 1_000
-_NUSD_PER_CENT = 10_000_000
 _LIMIT_READS = {"anthropic-beta": "spend-limit-reads-2026-09-26"}
 _WINDOWS = {"daily": "day", "weekly": "week", "monthly": "month"}
-
-
-class _Written(msgspec.Struct):
-    ephemeral_1h_input_tokens: int = 0
-    ephemeral_5m_input_tokens: int = 0
-
-
-class _Tokens(msgspec.Struct):
-    uncached_input_tokens: int
-    output_tokens: int
-    cache_read_input_tokens: int = 0
-    cache_creation: _Written | None = None
-    api_key_id: str | None = None
-    model: str | None = None
-    service_tier: str | None = None
-
-
-class _Cost(msgspec.Struct):
-    """`amount` is a decimal in cents."""
-
-    amount: str
-    currency: str
-    workspace_id: str | None = None
-    model: str | None = None
-    service_tier: str | None = None
 
 
 class _Span(msgspec.Struct):
@@ -100,24 +75,8 @@ def usage(
         "group_by[]": ["api_key_id", "model", "service_tier"],
         "workspace_ids[]": [place["workspace"]] if place.get("workspace") else None,
     }
-    found = []
-    for start_us, result in _results(admin, headers, "usage_report/messages", query, MINUTE_S, since_us, until_us):
-        tokens = shaped(result, _Tokens, "the usage report")
-        written = tokens.cache_creation or _Written()
-        found.append(
-            Bucket(
-                start_us=start_us,
-                width_us=MINUTE_S * US_PER_S,
-                provider_key_id=tokens.api_key_id or "",
-                model=tokens.model or "",
-                tier=tokens.service_tier or "",
-                input_tokens=tokens.uncached_input_tokens,
-                cache_read_tokens=tokens.cache_read_input_tokens,
-                cache_write_tokens=written.ephemeral_1h_input_tokens + written.ephemeral_5m_input_tokens,
-                output_tokens=tokens.output_tokens,
-            )
-        )
-    return found
+    spans = _results(admin, headers, "usage_report/messages", query, MINUTE_S, since_us, until_us)
+    return [of_usage(result, start_us, MINUTE_S * US_PER_S) for start_us, result in spans]
 
 
 def costs(
@@ -125,21 +84,10 @@ def costs(
 ) -> list[Bucket]:
     """By day and model, of the place's workspace or the organization. The report does not tell keys apart."""
     query = {"limit": _MOST_DAYS, "group_by[]": ["workspace_id", "description"]}
-    found = []
-    for start_us, result in _results(admin, headers, "cost_report", query, _DAY_S, since_us, until_us):
-        cost = shaped(result, _Cost, "the cost report")
-        if cost.currency.upper() != "USD" or place.get("workspace") not in {None, "", cost.workspace_id}:
-            continue
-        found.append(
-            Bucket(
-                start_us=start_us,
-                width_us=_DAY_S * US_PER_S,
-                model=cost.model or "",
-                tier=cost.service_tier or "",
-                cost_nusd=nusd(cost.amount, _NUSD_PER_CENT),
-            )
-        )
-    return found
+    spans = _results(admin, headers, "cost_report", query, _DAY_S, since_us, until_us)
+    wanted = [each for each in spans if place.get("workspace") in {None, "", each[1].get("workspace_id")}]
+    charged = [of_costs(result, start_us, _DAY_S * US_PER_S) for start_us, result in wanted]
+    return [bucket for bucket in charged if bucket is not None]
 
 
 def limits(admin: Administration, headers: Mapping[str, str], place: Mapping[str, str]) -> list[ProviderLimit]:
@@ -171,7 +119,7 @@ def set_limit(
     scope = {"type": "organization"}
     if place.get("workspace"):
         scope = {"type": "workspace", "workspace_id": place["workspace"]}
-    body = {"amount": str(amount_nusd // _NUSD_PER_CENT), "scope": scope, "period": "monthly"}
+    body = {"amount": str(amount_nusd // NUSD_PER_CENT), "scope": scope, "period": "monthly"}
     answer = call("POST", admin.base_url + "/v1/organizations/spend_limits", headers, body, ca=admin.ca)
     return _as_limit(shaped(answer, _Limit, "setting a spend limit"))
 
@@ -233,5 +181,5 @@ def _as_limit(limit: _Limit) -> ProviderLimit:
     if limit.amount is not None and limit.currency.upper() != "USD":
         raise CallFailed("invalid", "the organization is billed in another currency than dollars")
     scope = limit.scope.type + (f":{limit.scope.workspace_id}" if limit.scope.workspace_id else "")
-    amount_nusd = None if limit.amount is None else nusd(limit.amount, _NUSD_PER_CENT)
+    amount_nusd = None if limit.amount is None else nusd(limit.amount, NUSD_PER_CENT)
     return ProviderLimit(scope, _WINDOWS.get(limit.period, limit.period), amount_nusd, limit.is_enabled)

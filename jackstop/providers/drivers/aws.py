@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from jackstop.clock import from_datetime
-from jackstop.providers.drivers import aws_metrics
+from jackstop.providers.drivers import aws_logs, aws_metrics
 from jackstop.providers.drivers.answers import Absent, required
 from jackstop.providers.drivers.aws_client import REGION, administrator, answered, client, pages
 from jackstop.providers.drivers.aws_metrics import Buckets
@@ -16,6 +16,7 @@ from jackstop.providers.drivers.driver import (
     CallFailed,
     Created,
     Kind,
+    LogPage,
     Option,
     ProviderKey,
     Verb,
@@ -24,13 +25,17 @@ from jackstop.providers.drivers.driver import (
 from jackstop.secret import Secret
 
 _API = "https://docs.aws.amazon.com/IAM/latest/APIReference/API_"
-_REFUSED = frozenset({"InvalidClientTokenId", "SignatureDoesNotMatch"})
+_REFUSED = frozenset({"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "ExpiredToken"})
 
 USAGE_OPTIONS = (
     Option("region", "the region that IAM is signed for, where it is not us-east-1 (GovCloud, China)", required=False),
     Option("cloudwatch_url", "CloudWatch's address, where it is not Amazon's own", required=False),
+    *aws_logs.OPTIONS,
 )
-USAGE_PLACES = (Option("region", "the region whose Bedrock usage is read; without it none is", required=False),)
+USAGE_PLACES = (
+    Option("region", "the region whose Bedrock usage is read; without it none is", required=False),
+    *aws_logs.PLACES,
+)
 
 
 class AwsDriver(Absent):
@@ -57,7 +62,8 @@ class AwsDriver(Absent):
     permission: str = (
         "Make an IAM user for Jackstop alone, never the one whose keys it rotates, give it this policy with the"
         " account's number and the user's name written in, and make it one access key. The second statement is for"
-        " reading usage, and can be left out.\n"
+        " reading usage, and the last two for reading the logs in S3, with the bucket and the prefix written in; they"
+        " can be left out.\n"
         + json.dumps(
             {
                 "Version": "2012-10-17",
@@ -74,6 +80,7 @@ class AwsDriver(Absent):
                         "Resource": "arn:aws:iam::ACCOUNT:user/USER",
                     },
                     aws_metrics.STATEMENT,
+                    *aws_logs.STATEMENTS,
                 ],
             },
             indent=2,
@@ -87,10 +94,16 @@ class AwsDriver(Absent):
         "delete": f"{_API}DeleteAccessKey.html",
         "verify": "https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html",
         "usage": "https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-runtime-metrics.html",
+        "requests": "https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html and "
+        "model-invocation-logging.html",
     }
     usage_poll_s: int = aws_metrics.POLL_S
     usage_width_us: int = aws_metrics.WIDTH_US
     usage_delay_s: int = aws_metrics.DELAY_S
+    requests_poll_s: int = aws_logs.POLL_S
+    requests_delay_s: int = aws_logs.DELAY_S
+    log_places: Sequence[str] = aws_logs.LOG_PLACES
+    log_names_keys: bool = True
 
     def list(self, admin: Administration, place: Mapping[str, str]) -> list[ProviderKey]:
         """The user's keys. They have no names."""
@@ -160,6 +173,22 @@ class AwsDriver(Absent):
     def costs(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
         """Nothing: Cost Explorer has no dimension for a key."""
         return []
+
+    def requests(
+        self,
+        admin: Administration,
+        place: Mapping[str, str],
+        since_us: int,
+        until_us: int,
+        *,
+        written_us: int,
+        known: Collection[str],
+    ) -> LogPage:
+        """What CloudTrail and invocation logs have of single inferences, of all users of the account."""
+        return aws_logs.read(admin, place, since_us, until_us, written_us=written_us, known=known)
+
+    def log_service(self, base_url: str) -> str:
+        return aws_logs.service_of(base_url)
 
     def _set(self, admin: Administration, place: Mapping[str, str], key_id: str, status: str) -> None:
         iam = administrator("iam", admin)

@@ -30,13 +30,15 @@ _WHY: dict[str, Why] = {
     "SignatureDoesNotMatch": "denied",
     "UnrecognizedClientException": "denied",
     "NoSuchEntity": "missing",
+    "NoSuchBucket": "missing",
+    "NoSuchKey": "missing",
     "LimitExceeded": "quota",
     "Throttling": "limited",
     "ThrottlingException": "limited",
     "RequestLimitExceeded": "limited",
     "EntityTemporarilyUnmodifiable": "limited",
 }
-"""Error codes: IAM API Reference, "Common Error Types" and the errors of each action; CloudWatch's the same."""
+"""Error codes: IAM API Reference, "Common Error Types" and the errors of each action; also CloudWatch's and S3's."""
 
 
 def client(
@@ -61,6 +63,7 @@ def client(
         connect_timeout=CONNECT_S,
         read_timeout=CALL_S,
         retries={"total_max_attempts": attempts, "mode": "standard"},
+        s3={"addressing_style": "path"} if url else None,
         ignore_configured_endpoint_urls=True,
         user_agent="jackstop",
     )

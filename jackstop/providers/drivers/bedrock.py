@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from jackstop.clock import from_datetime
-from jackstop.providers.drivers import aws_metrics, trial
+from jackstop.providers.drivers import aws_logs, aws_metrics, trial
 from jackstop.providers.drivers.answers import Absent, required
 from jackstop.providers.drivers.aws import USAGE_OPTIONS, USAGE_PLACES
 from jackstop.providers.drivers.aws_client import administrator, answered
@@ -18,6 +18,7 @@ from jackstop.providers.drivers.driver import (
     CallFailed,
     Created,
     Kind,
+    LogPage,
     Option,
     ProviderKey,
     Verb,
@@ -50,7 +51,8 @@ class BedrockDriver(Absent):
     permission: str = (
         "Make an IAM user for Jackstop alone, never the one whose keys it rotates, give it this policy with the"
         " account's number and the user's name written in, and make it one access key. The condition keeps it from"
-        " making credentials for anything but Bedrock. The last statement is for reading usage, and can be left out.\n"
+        " making credentials for anything but Bedrock. The third statement is for reading usage, and the last two for"
+        " reading the logs in S3, with the bucket and the prefix written in; they can be left out.\n"
         + json.dumps(
             {
                 "Version": "2012-10-17",
@@ -71,6 +73,7 @@ class BedrockDriver(Absent):
                         "Resource": "arn:aws:iam::ACCOUNT:user/USER",
                     },
                     aws_metrics.STATEMENT,
+                    *aws_logs.STATEMENTS,
                 ],
             },
             indent=2,
@@ -84,10 +87,16 @@ class BedrockDriver(Absent):
         "delete": f"{_API}DeleteServiceSpecificCredential.html",
         "verify": "https://docs.aws.amazon.com/bedrock/latest/userguide/models-get-info.html",
         "usage": "https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-mantle-metrics.html",
+        "requests": "https://docs.aws.amazon.com/bedrock/latest/userguide/logging-cloudtrail-mantle.html, "
+        "logging-using-cloudtrail.html and model-invocation-logging.html",
     }
     usage_poll_s: int = aws_metrics.POLL_S
     usage_width_us: int = aws_metrics.WIDTH_US
     usage_delay_s: int = aws_metrics.DELAY_S
+    requests_poll_s: int = aws_logs.POLL_S
+    requests_delay_s: int = aws_logs.DELAY_S
+    log_places: Sequence[str] = aws_logs.LOG_PLACES
+    log_names_keys: bool = False
 
     def list(self, admin: Administration, place: Mapping[str, str]) -> list[ProviderKey]:
         """The user's keys for Bedrock. Their aliases are AWS's own, and so no names."""
@@ -144,7 +153,7 @@ class BedrockDriver(Absent):
         """By the list of models at the root of `bedrock-mantle`, whichever of its shapes the credential's URL is of."""
         parts = urlsplit(base_url)
         root = parts.path.removesuffix("/openai").removesuffix("/anthropic")
-        return trial.list_models("openai", f"{parts.scheme}://{parts.netloc}{root}", secret, ca)
+        return trial.list_models("openai", f"{parts.scheme}://{parts.netloc}{root}", secret, ca, refused=trial.AWS)
 
     def usage(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
         """By model, for the whole account and region. The input tokens hold those of the cache."""
@@ -153,6 +162,22 @@ class BedrockDriver(Absent):
     def costs(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
         """Nothing: Cost Explorer has no dimension for a key."""
         return []
+
+    def requests(
+        self,
+        admin: Administration,
+        place: Mapping[str, str],
+        since_us: int,
+        until_us: int,
+        *,
+        written_us: int,
+        known: Collection[str],
+    ) -> LogPage:
+        """What CloudTrail and invocation logs have of single inferences, of all users of the account."""
+        return aws_logs.read(admin, place, since_us, until_us, written_us=written_us, known=known)
+
+    def log_service(self, base_url: str) -> str:
+        return aws_logs.service_of(base_url)
 
     def _set(self, admin: Administration, place: Mapping[str, str], key_id: str, status: str) -> None:
         iam = administrator("iam", admin)

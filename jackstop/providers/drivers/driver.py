@@ -5,7 +5,7 @@ A driver only calls the provider. What is done when, and what is written down be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -197,4 +197,70 @@ class AuditSource(Protocol):
 
     def audit(self, admin: Administration, since_us: int, cursor: str) -> AuditPage:
         """The next entries after `cursor`, or since `since_us` where that is empty."""
+        ...
+
+
+class LoggedRequest(msgspec.Struct, frozen=True):
+    """One inference that a provider carried out, as its log has it. Tokens are None where the log does not count them.
+
+    `key` is the id of the key that was used, empty where the log names only the `principal`. `user` is the principal's
+    own name, as in a credential's place.
+    """
+
+    ts_us: int
+    request_id: str
+    key: str = ""
+    principal: str = ""
+    user: str = ""
+    service: str = ""
+    account: str = ""
+    region: str = ""
+    model: str = ""
+    address: str = ""
+    network: str = ""
+    agent: str = ""
+    input_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class LogPage(NamedTuple):
+    """What one reading of a request log brought: of which files, oldest first, each with when it was written by the
+    clock of the store that has it, and how many files or records could not be read.
+    """
+
+    requests: list[LoggedRequest]
+    files: Mapping[str, int]
+    unreadable: int = 0
+
+
+class RequestLog(Protocol):
+    """A driver that reads the provider's log of single requests, where the credential's place says that it is kept.
+
+    `requests_poll_s` is how often it is looked at, `requests_delay_s` how late it is, as far as anybody knows;
+    `log_places` are the options of a place that say where, one of which is there if there is a log. `log_names_keys`
+    is whether it names the key that was used, and not only its user.
+    """
+
+    requests_poll_s: int
+    requests_delay_s: int
+    log_places: Sequence[str]
+    log_names_keys: bool
+
+    def requests(
+        self,
+        admin: Administration,
+        place: Mapping[str, str],
+        since_us: int,
+        until_us: int,
+        *,
+        written_us: int,
+        known: Collection[str],
+    ) -> LogPage:
+        """The inferences in the log's files of the span, of those written since `written_us` which are not `known`."""
+        ...
+
+    def log_service(self, base_url: str) -> str:
+        """The `service` of requests that go to this address, empty where nobody can tell."""
         ...

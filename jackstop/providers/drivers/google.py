@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from jackstop.providers.drivers import google_budgets
+from jackstop.providers.drivers import google_budgets, trial
 from jackstop.providers.drivers.answers import Absent, every, micros, required, shaped
-from jackstop.providers.drivers.calls import call, exchange, path
+from jackstop.providers.drivers.calls import call, path
 from jackstop.providers.drivers.driver import (
     Administration,
     CallFailed,
@@ -158,15 +158,7 @@ class GoogleDriver(Absent):
         parts = urlsplit(base_url)
         root = f"{parts.scheme}://{parts.netloc}{parts.path.partition('/v1beta')[0]}"
         headers = {"Authorization": f"Bearer {secret.reveal().decode()}"}
-        try:
-            status, said, _ = exchange("GET", f"{root}/v1beta/openai/models", headers, ca=ca)
-        except CallFailed:
-            return "unsure"
-        if 200 <= status < 300:
-            return "works"
-        # Google answers 400 to a key that is not valid, and gives this reason (google.rpc.ErrorInfo).
-        refused = status in (401, 403) or (status == 400 and b"API_KEY_INVALID" in said)
-        return "refused" if refused else "unsure"
+        return trial.judged("GET", f"{root}/v1beta/openai/models", headers, ca=ca, refused=trial.GOOGLE)
 
     def limits(self, admin: Administration, place: Mapping[str, str]) -> Limits:
         """The spend caps of the project, none where the place names no billing account."""

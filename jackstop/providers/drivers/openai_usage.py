@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from jackstop.clock import US_PER_S
-from jackstop.providers.drivers.answers import every, nusd, shaped
+from jackstop.providers.drivers.answers import every, shaped
 from jackstop.providers.drivers.calls import call, path
 from jackstop.providers.drivers.driver import Administration, AuditPage, Bucket, CallFailed, ProviderLimit
 from jackstop.providers.drivers.feed import Entry, forward
+from jackstop.providers.drivers.openai_reports import of_costs, of_usage
 
 MINUTE_S = 60
 _DAY_S = 86_400
@@ -23,30 +24,6 @@ _MOST_MINUTES = 1_440
 _MOST_DAYS = 180
 _PAGE = 100
 _NUSD_PER_CENT = 10_000_000
-
-
-class _Tokens(msgspec.Struct):
-    """Of completions and of embeddings; the latter know no cache and no tier."""
-
-    input_tokens: int
-    num_model_requests: int
-    output_tokens: int = 0
-    input_cached_tokens: int | None = None
-    input_cache_write_tokens: int | None = None
-    api_key_id: str | None = None
-    model: str | None = None
-    service_tier: str | None = None
-
-
-class _Amount(msgspec.Struct):
-    value: float | str | None = None
-    currency: str | None = None
-
-
-class _Cost(msgspec.Struct):
-    amount: _Amount | None = None
-    api_key_id: str | None = None
-    line_item: str | None = None
 
 
 class _Span(msgspec.Struct):
@@ -82,49 +59,18 @@ def usage(
     ):
         query = {"bucket_width": "1m", "limit": _MOST_MINUTES, "group_by": group_by}
         for start_us, result in _results(admin, headers, place, f"usage/{kind}", query, MINUTE_S, since_us, until_us):
-            tokens = shaped(result, _Tokens, f"usage of {kind}")
-            cached, written = tokens.input_cached_tokens or 0, tokens.input_cache_write_tokens or 0
-            found.append(
-                Bucket(
-                    start_us=start_us,
-                    width_us=MINUTE_S * US_PER_S,
-                    provider_key_id=tokens.api_key_id or "",
-                    model=tokens.model or "",
-                    tier=tokens.service_tier or "",
-                    requests=tokens.num_model_requests,
-                    # The provider's number holds what was read from the cache and written to it.
-                    input_tokens=max(0, tokens.input_tokens - cached - written),
-                    cache_read_tokens=cached,
-                    cache_write_tokens=written,
-                    output_tokens=tokens.output_tokens,
-                )
-            )
+            found.append(of_usage(result, f"usage of {kind}", start_us, MINUTE_S * US_PER_S))
     return found
 
 
 def costs(
     admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], since_us: int, until_us: int
 ) -> list[Bucket]:
-    """By day, key and line item, of everything that the organization is charged for in dollars.
-
-    A line item is as `gpt-6-astra, input_tokens`; what stands before the comma is the bucket's model.
-    """
+    """By day, key and line item, of everything that the organization is charged for in dollars."""
     query = {"bucket_width": "1d", "limit": _MOST_DAYS, "group_by": ["api_key_id", "line_item"]}
-    found = []
-    for start_us, result in _results(admin, headers, place, "costs", query, _DAY_S, since_us, until_us):
-        cost = shaped(result, _Cost, "costs")
-        if cost.amount is None or cost.amount.value is None or (cost.amount.currency or "usd").lower() != "usd":
-            continue
-        found.append(
-            Bucket(
-                start_us=start_us,
-                width_us=_DAY_S * US_PER_S,
-                provider_key_id=cost.api_key_id or "",
-                model=(cost.line_item or "").split(",")[0].strip(),
-                cost_nusd=nusd(cost.amount.value),
-            )
-        )
-    return found
+    spans = _results(admin, headers, place, "costs", query, _DAY_S, since_us, until_us)
+    charged = [of_costs(result, start_us, _DAY_S * US_PER_S) for start_us, result in spans]
+    return [bucket for bucket in charged if bucket is not None]
 
 
 def limits(admin: Administration, headers: Mapping[str, str], place: Mapping[str, str]) -> list[ProviderLimit]:

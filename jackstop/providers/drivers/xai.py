@@ -131,7 +131,7 @@ class XaiDriver(Absent):
                 raise
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
-        return trial.list_models(provider, base_url, secret, ca)
+        return trial.list_models(provider, base_url, secret, ca, refused=trial.XAI)
 
 
 def _headers(admin: Administration) -> dict[str, str]:

@@ -63,6 +63,21 @@ def _list(call: Call) -> object:
     }
 
 
+def _people(call: Call) -> object:
+    """The one who made every key here."""
+    person = {
+        "id": "user_sandbox",
+        "type": "user",
+        "email": "owner@example.com",
+        "name": "Sandbox Owner",
+        "role": "admin",
+        "added_at": moment(0),
+    }
+    data = [] if call.one("after_id") else [person]
+    last = "user_sandbox" if data else None
+    return {"data": data, "has_more": False, "first_id": last, "last_id": last}
+
+
 def _key(call: Call) -> Key:
     found = call.accounts.keys.find("anthropic", call.at["key"])
     if found is None:
@@ -175,6 +190,7 @@ API = Api(
     "/anthropic/v1/organizations/",
     AnthropicAdministration(),
     [
+        ("GET", "users", _people),
         ("GET", "api_keys", _list),
         ("GET", "api_keys/{key}", _get),
         ("POST", "api_keys/{key}", _update),

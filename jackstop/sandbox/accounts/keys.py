@@ -110,9 +110,13 @@ class KeyRing:
 
 
 def refuse_secret(provider: str) -> ProviderError:
-    """The provider's words for a key that does not count. Google's are 400 with a reason (google.rpc.ErrorInfo)."""
+    """The provider's words for a key that does not count, as `jackstop.providers.drivers.trial` has their sources."""
     if provider == "google":
         return ProviderError(400, "API key not valid. Please pass a valid API key.", code="API_KEY_INVALID")
+    if provider == "xai":
+        return ProviderError(400, "Incorrect API key provided.", code="Client specified an invalid argument")
+    if provider == "bedrock":
+        return ProviderError(403, "Authentication failed: Please make sure your API Key is valid.")
     return ProviderError(401, _INCORRECT.get(provider, "Incorrect API key provided."))
 
 

@@ -13,7 +13,8 @@ from jackstop.sandbox.accounts import mint
 from jackstop.sandbox.accounts.api import Api, Call, expiry, page_of, text
 from jackstop.sandbox.accounts.keys import Key, new_key
 from jackstop.sandbox.accounts.openai_audit import audit_logs
-from jackstop.sandbox.accounts.openai_usage import completions, costs, embeddings
+from jackstop.sandbox.accounts.openai_organization import admin_keys, projects
+from jackstop.sandbox.accounts.openai_usage import completions, costs, embeddings, nothing
 from jackstop.sandbox.accounts.state import Accounts, ServiceAccount
 from jackstop.sandbox.errors import ProviderError
 from jackstop.sandbox.openai import OpenAI, bearer
@@ -258,6 +259,8 @@ API = Api(
     "/openai/v1/organization/",
     OpenAIAdministration(),
     [
+        ("GET", "projects", projects),
+        ("GET", "admin_api_keys", admin_keys),
         ("GET", f"{_PROJECT}/service_accounts", _list_accounts),
         ("POST", f"{_PROJECT}/service_accounts", _create_account),
         ("GET", _ACCOUNT, _get_account),
@@ -275,6 +278,9 @@ API = Api(
         ("DELETE", "spend_limit", _delete_limit),
         ("GET", "usage/completions", completions),
         ("GET", "usage/embeddings", embeddings),
+        ("GET", "usage/images", nothing),
+        ("GET", "usage/audio_speeches", nothing),
+        ("GET", "usage/audio_transcriptions", nothing),
         ("GET", "costs", costs),
         ("GET", "audit_logs", audit_logs),
     ],

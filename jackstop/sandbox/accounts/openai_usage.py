@@ -129,6 +129,14 @@ def embeddings(call: Call) -> object:
     return _answered(found, groups, _embeddings)
 
 
+def nothing(call: Call) -> object:
+    """The reports of what is not practised: GET /organization/usage/images, audio_speeches, audio_transcriptions."""
+    groups = groups_of(call, ("project_id", "user_id", "api_key_id", "model", "size", "source"))
+    start_us, end_us = _span(call)
+    found = page(call, "openai", width_of(call), start_us, end_us, groups=groups, counts=lambda _use, _names: False)
+    return _answered(found, groups, lambda _use: {})
+
+
 def _cost(use: Use) -> dict[str, object]:
     return {
         "object": "organization.costs.result",

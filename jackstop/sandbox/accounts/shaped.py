@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from jackstop.sandbox.errors import ProviderError
+from jackstop.sandbox.exchange import Headers
 from jackstop.sandbox.openai import OpenAI, bearer
 
 ROOTS = {
@@ -47,6 +48,13 @@ class Gemini(Shaped):
         return msgspec.json.encode([{"error": detail}])
 
 
+class Mantle(Shaped):
+    """bedrock-mantle.{region}.api.aws, which has AWS's own id of a request beside the dialect's."""
+
+    def headers(self, request_id: str) -> Headers:
+        return [*super().headers(f"req_{request_id}"), (b"x-amzn-requestid", request_id.encode())]
+
+
 class AzureAccount(Shaped):
     """One Azure account, which takes its own Key1 and Key2 and nothing else, as `api-key` or as a bearer.
 
@@ -64,6 +72,7 @@ class AzureAccount(Shaped):
 
 
 _DIALECTS: dict[str, Shaped] = {provider: Shaped(provider) for provider in ROOTS}
+_DIALECTS["bedrock"] = Mantle("bedrock")
 _DIALECTS["openrouter"] = OpenRouter("openrouter")
 _DIALECTS["google"] = Gemini("google")
 

@@ -93,7 +93,7 @@ def test_a_key_that_is_not_there_cannot_be_enabled(admin):
 
 def test_the_permission_makes_keys_for_bedrock_alone():
     text = DRIVER.permission
-    made, turned, _ = json.loads(text[text.index("{") :])["Statement"]
+    made, turned, *_ = json.loads(text[text.index("{") :])["Statement"]
     assert made["Condition"] == {"StringEquals": {"iam:ServiceSpecificCredentialServiceName": "bedrock.amazonaws.com"}}
     named = {made["Action"], *turned["Action"]}
     assert named == {

@@ -49,6 +49,24 @@ def test_an_entry_without_id_or_time_is_handed_on_once_and_blinds_nothing() -> N
     assert {"a", "b"} <= {each.get("id") for each in first.entries}
 
 
+def test_an_entry_of_the_far_future_is_given_once_and_hides_nothing_after_it() -> None:
+    far, now_us = {"id": "far", "at": 10**9 * S}, 2_000 * S
+    entries = [{"id": "a", "at": 1_990 * S}, far]
+    first = forward("", 0, log_of(*entries), moment, now_us)
+    assert [each["id"] for each in first.entries] == ["a", "far"]
+    entries.insert(0, {"id": "b", "at": 2_060 * S})
+    second = forward(first.cursor, 0, log_of(*entries), moment, now_us + 100 * S)
+    assert [each["id"] for each in second.entries] == ["b"]
+    assert forward(second.cursor, 0, log_of(*entries), moment, now_us + 200 * S).entries == []
+
+
+def test_a_place_in_the_far_future_is_come_back_from() -> None:
+    far, now_us = {"id": "far", "at": 10**9 * S}, 2_000 * S
+    blinded = forward("", 0, log_of(far), moment, 10**10 * S).cursor
+    entries = [{"id": "b", "at": 1_999 * S}, far]
+    assert [each["id"] for each in forward(blinded, 0, log_of(*entries), moment, now_us).entries] == ["b"]
+
+
 def test_a_cursor_of_somebody_else_is_refused() -> None:
     with pytest.raises(CallFailed, match="begin it anew"):
         forward("nonsense", 0, log_of(), moment)

@@ -30,7 +30,14 @@ def _options(options: object) -> str:
 
 
 def _reads(driver: Driver) -> str:
-    kinds = {"limits": "limits", "usage": "usage", "costs": "costs", "audit": "audit log", "balance": "balance"}
+    kinds = {
+        "limits": "limits",
+        "usage": "usage",
+        "costs": "costs",
+        "requests": "single requests",
+        "audit": "audit log",
+        "balance": "balance",
+    }
     return ", ".join(word for name, word in kinds.items() if name in driver.sources)
 
 
