@@ -121,18 +121,24 @@ TABLES: dict[str, dict[str, str]] = {
         "entity": "VARCHAR",
         "until_ts": "BIGINT",
     },
-    # What providers report of their own use, by bucket; filled by reconciliation.
+    # What providers report of their own use, by bucket: rows as `jackstop.events.usage` makes them.
     "usage": {
         "provider": "VARCHAR",
+        "account": "VARCHAR",
         "credential_id": "VARCHAR",
         "provider_key_id": "VARCHAR",
         "model": "VARCHAR",
+        "service_tier": "VARCHAR",
+        "context_window": "VARCHAR",
         "bucket": "BIGINT",
         "bucket_us": "BIGINT",
         "requests": "BIGINT",
         "input_tokens": "BIGINT",
         "output_tokens": "BIGINT",
         "cost_nusd": "BIGINT",
+        "cost_from": "VARCHAR",
+        "price_nusd": "BIGINT",
+        "request_tokens": "BIGINT",
     },
 }
 

@@ -59,6 +59,14 @@ class Warehouse:
             self._oldest_us = oldest_us if self._oldest_us is None else min(oldest_us, self._oldest_us)
             self._show()
 
+    def take_in(self, rows: pa.Table) -> None:
+        """Take in rows of the lake's schema, in any order; each must come once."""
+        for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
+            hot = as_hot(batch)
+            self._hot.add(hot, pc.max(batch["seen_ts"]).as_py())
+            self._add(pa.Table.from_batches([hot]))
+        self._show()
+
     def tend(self, now_us: int) -> None:
         """Before each cycle: drop what is too old, merge partial rows about once a minute, begin a new day.
 

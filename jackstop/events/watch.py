@@ -19,7 +19,7 @@ from jackstop.cases.finding import Finding
 from jackstop.clock import Clock
 from jackstop.control.client import Ask
 from jackstop.detections.catalogue import shipped
-from jackstop.detections.engine import KEEP_US, Engine
+from jackstop.detections.engine import KEEP_US, LIVE, Engine
 from jackstop.errors import UserError
 from jackstop.events.analytics import DAY_US
 from jackstop.events.baselines import Usual
@@ -148,7 +148,7 @@ class Round:
         self._lake = home.lake
         self._digests = Digests(home.rollups, home.lake)
         self.warehouse = Warehouse(settings.detections.memory_mb)
-        self._engine = Engine(shipped(), settings.detections.off)
+        self._engine = Engine(shipped(), settings.detections.off, sources=LIVE)
         self._epoch = 0
         self._inventory_us = 0
         self._unreported: dict[str, Finding] = {}

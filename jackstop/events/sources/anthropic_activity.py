@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from jackstop.clock import from_datetime
 from jackstop.events.schema import Event
+from jackstop.events.sources.cloud import number
 from jackstop.events.sources.entry import Change, Origin, UnreadableEntry, extra, kept, made, place, shaped
 
 PROVIDER = "anthropic"
+SHAPE = dict[str, Any]
+LISTS = ("data",)
+FORM: Literal["json", "text", "csv"] = "json"
+GIVES: Literal["events", "usage"] = "events"
+CONTENT = ("whatever is not one of _EXTRA",)
 
 _TYPES: dict[str, Change] = {
     "api_key_created": ("key_admin", "api_key", "created"),
@@ -144,6 +150,11 @@ class _Entry(msgspec.Struct):
     actor: _Actor | None = None
 
 
+def claims(record: Any) -> bool:
+    """Whether it is an entry of the log."""
+    return isinstance(record, dict) and all(name in record for name in ("id", "type", "created_at", "actor"))
+
+
 def read(entry: dict[str, Any], origin: Origin) -> Event:
     """The event of one entry. Raises UnreadableEntry."""
     head = shaped(entry, _Entry)
@@ -153,20 +164,25 @@ def read(entry: dict[str, Any], origin: Origin) -> Event:
     except (OverflowError, ValueError):
         raise UnreadableEntry("its time is none") from None
     event = made(PROVIDER, head.id, ts, head.type, origin)
-    event.action_class, event.target_kind, event.change = _change(head.type, entry)
+    event.action_class, event.target_kind, event.change = _change(event.action, entry)
+    event.account = origin.account or _organization(entry) or PROVIDER
     actor = head.actor or _Actor()
     _set_actor(event, actor)
     place(event, actor.ip_address, actor.user_agent)
     event.target_id = _target(head.type, entry)
     if event.change == "failed":
         event.outcome = "denied"
-    status = entry.get("status_code")
-    if isinstance(status, int):
+    status = number(entry.get("status_code"))
+    if status is not None:
         event.status = status
         event.outcome = "ok" if status < 400 else "denied" if status in {401, 403} else "invalid"
     event.markers = _markers(entry)
     event.extra = extra({name: value for name, value in entry.items() if name not in _NOT_DETAIL}, _EXTRA)
     return event
+
+
+def _organization(entry: Mapping[str, Any]) -> str:
+    return kept(entry.get("organization_uuid")) or kept(entry.get("organization_id"))
 
 
 def _change(kind: str, entry: Mapping[str, Any]) -> Change:
@@ -183,7 +199,7 @@ def _change(kind: str, entry: Mapping[str, Any]) -> Change:
 
 
 def _set_actor(event: Event, actor: _Actor) -> None:
-    kind = actor.type.removesuffix("_actor")
+    kind = kept(actor.type).removesuffix("_actor")
     event.principal_kind = _ACTORS.get(kind, kind)
     key = actor.admin_api_key_id or actor.api_key_id
     if key:

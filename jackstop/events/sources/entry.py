@@ -58,6 +58,8 @@ def shaped(entry: Any, shape: type[T]) -> T:
         return msgspec.convert(entry, shape)
     except msgspec.ValidationError as error:
         raise UnreadableEntry(str(error)) from None
+    except UnicodeEncodeError:
+        raise UnreadableEntry("a text of it is no Unicode") from None
 
 
 def event_id(provider: str, entry_id: str) -> str:
@@ -65,12 +67,17 @@ def event_id(provider: str, entry_id: str) -> str:
     return hashlib.blake2b(f"{provider}\n{entry_id}".encode(), digest_size=16).hexdigest()
 
 
-def made(provider: str, entry_id: str, ts: int, kind: str, origin: Origin) -> Event:
-    """The event of an entry with what every entry has. Raises UnreadableEntry for an id or a time that is none."""
+def valid(entry_id: str, ts: int, origin: Origin) -> None:
+    """Raises UnreadableEntry for an id or a time that is none."""
     if not entry_id or len(entry_id) > _ID_CHARS or not entry_id.isprintable():
         raise UnreadableEntry("its id is none")
     if not 0 < ts <= origin.now_us + _DAY_US:
         raise UnreadableEntry("its time is before 1970, or a day from now")
+
+
+def made(provider: str, entry_id: str, ts: int, kind: str, origin: Origin) -> Event:
+    """The event of an entry with what every entry has. Raises UnreadableEntry for an id or a time that is none."""
+    valid(entry_id, ts, origin)
     return Event(
         event_id=event_id(provider, entry_id),
         ts=ts,
@@ -103,7 +110,9 @@ def place(event: Event, address: str | None, agent: str | None) -> None:
         event.src_ip, event.src_net = source.ip, source.net
         event.network_kind = source.kind
     if agent is not None:
-        event.user_agent = agent[:_AGENT_CHARS]
+        # Halves of surrogates, which JSON can write and UTF-8 cannot.
+        text = agent if agent.isascii() else agent.encode(errors="replace").decode()
+        event.user_agent = text[:_AGENT_CHARS]
         event.ua_state = "present" if agent else "empty"
 
 
@@ -113,7 +122,7 @@ def kept(value: object) -> str:
         return ""
     # Masked before it is cut, so that no part of a secret is left at the end; more than this nobody reads.
     text = _SECRET.sub("(not kept)", value[:_LOOKED_AT_CHARS])[:_TEXT_CHARS]
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def extra(fields: Mapping[str, Any], allowed: Collection[str]) -> str:

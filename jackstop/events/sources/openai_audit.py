@@ -6,7 +6,7 @@ details under the name of its type. A type that is not known here keeps its name
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,11 @@ from jackstop.events.schema import Event
 from jackstop.events.sources.entry import Change, Origin, extra, kept, made, place, shaped
 
 PROVIDER = "openai"
+SHAPE = dict[str, Any]
+LISTS = ("data",)
+FORM: Literal["json", "text", "csv"] = "json"
+GIVES: Literal["events", "usage"] = "events"
+CONTENT = ("whatever is not one of _EXTRA",)
 
 _CLASSES = {
     "api_key": "key_admin",
@@ -86,6 +91,7 @@ _EXTRA = frozenset({
     "max_requests_per_1_day", "max_images_per_1_minute", "batch_1_day_max_input_tokens",
 })  # fmt: skip
 _NOT_DETAIL = frozenset({"id", "type", "effective_at", "actor", "project"})
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "0.0.0.0/0", "::", "::/0"})
 _FAILED = frozenset({"login.failed", "logout.failed"})
 
 
@@ -123,13 +129,21 @@ class _Entry(msgspec.Struct):
     project: _Project | None = None
 
 
+def claims(record: Any) -> bool:
+    """Whether it is an entry of the log."""
+    return isinstance(record, dict) and all(name in record for name in ("id", "type", "effective_at"))
+
+
 def read(entry: dict[str, Any], origin: Origin) -> Event:
     """The event of one entry. Raises UnreadableEntry."""
     head = shaped(entry, _Entry)
     event = made(PROVIDER, head.id, head.effective_at * US_PER_S, head.type, origin)
-    event.action_class, event.target_kind, event.change = _change(head.type)
+    event.action_class, event.target_kind, event.change = _change(event.action)
     _set_actor(event, head.actor or _Actor())
-    details = shaped(entry.get(head.type) or {}, dict[str, Any])
+    event.account = origin.account or PROVIDER
+    # Copies in other systems have underscores where the log has dots.
+    named = {head.type, head.type.replace(".", "_")}
+    details = shaped(next((entry[name] for name in named if entry.get(name)), {}), dict[str, Any])
     flat = _flat(details)
     event.target_id = kept(flat.pop("id", None) or flat.pop("email", None))
     if head.project is not None and head.project.id:
@@ -140,9 +154,11 @@ def read(entry: dict[str, Any], origin: Origin) -> Event:
     if head.type == "organization.updated" and "api_call_logging" in flat:
         event.action_class, event.target_kind = "change_logging", "logging"
         event.change = "disabled" if flat["api_call_logging"] == "disabled" else "updated"
-    event.markers = _markers(flat)
+    if event.target_kind == "ip_allowlist" and _is_for_all(flat.get("allowed_ips")):
+        event.change = "disabled"
+    event.markers = _markers(flat, event)
     # Whatever else the entry has beside its details is counted, and not kept.
-    unknown = {name: value for name, value in entry.items() if name not in _NOT_DETAIL and name != head.type}
+    unknown = {name: value for name, value in entry.items() if name not in _NOT_DETAIL | named}
     event.extra = extra({**unknown, **flat}, _EXTRA)
     return event
 
@@ -177,12 +193,22 @@ def _flat(details: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _markers(flat: dict[str, Any]) -> str:
+def _markers(flat: dict[str, Any], event: Event) -> str:
     """What makes the change a way to stay: rights over the whole organization."""
     scopes = flat.get("scopes")
     wide = isinstance(scopes, list) and any(isinstance(each, str) and _is_wide(each) for each in scopes)
-    found = [("admin_scope", wide), ("admin_role", flat.get("role") in {"owner", "admin"})]
-    return ",".join(name for name, here in found if here)
+    high = flat.get("role") in ("owner", "admin") or (
+        # An assignment says its role in its id alone: `role_assignment_role-api-organization-owner__…`.
+        event.target_kind == "role_assignment" and event.target_id.partition("__")[0].endswith(("-owner", "-admin"))
+    )
+    return ",".join(name for name, here in (("admin_scope", wide), ("admin_role", high)) if here)
+
+
+def _is_for_all(addresses: Any) -> bool:
+    """Whether a list of allowed addresses allows all of them."""
+    return isinstance(addresses, list) and not _ALL_ADDRESSES.isdisjoint(
+        each for each in addresses if isinstance(each, str)
+    )
 
 
 def _is_wide(scope: str) -> bool:

@@ -1,0 +1,1 @@
+"""Hunts: detections over logs that came from elsewhere."""
