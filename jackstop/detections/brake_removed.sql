@@ -7,7 +7,7 @@ SELECT
   CASE
     WHEN COUNT(CASE WHEN markers LIKE '%new_network%' OR target_kind IN ('ip_allowlist', 'sso', 'second_factor')
       THEN ts END) > 0 THEN 'high'
-    WHEN COUNT(CASE WHEN change = 'disabled' THEN ts END) > 0 THEN 'medium'
+    WHEN COUNT(CASE WHEN change = 'disabled' OR action = 'platform_spend_limit_deleted' THEN ts END) > 0 THEN 'medium'
     ELSE 'low'
   END AS severity,
   MIN(principal) AS principal,
@@ -18,5 +18,5 @@ SELECT
 FROM events
 WHERE outcome = 'ok'
   AND change IN ('deleted', 'disabled')
-  AND target_kind IN ('ip_allowlist', 'sso', 'second_factor', 'spend_limit', 'rate_limit')
+  AND target_kind IN ('ip_allowlist', 'sso', 'second_factor', 'scim', 'spend_limit', 'rate_limit')
 GROUP BY account, ts - mod(ts, 300000000)

@@ -13,10 +13,12 @@ import yaml
 from jackstop.cases.finding import Severity
 from jackstop.errors import UserError
 from jackstop.keys.amounts import parse_span_us
+from jackstop.settings import Home
 
 HERE = Path(__file__).parent
 Response = Literal["", "note", "alert", "throttle", "quarantine"]
 _READ = re.compile(r"\b(?:FROM|JOIN)\s+([a-z_]+)", re.IGNORECASE)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _COMMENT = re.compile(r"--[^\n]*")
 
 
@@ -30,6 +32,7 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     baselines: list[dict[str, Any]] = []
     known: list[dict[str, Any]] = []
     inventory: list[dict[str, Any]] = []
+    usage: list[dict[str, Any]] = []
     earlier: list[dict[str, Any]] = []
     findings: list[dict[str, Any]] = []
 
@@ -91,6 +94,34 @@ def load(folder: Path = HERE) -> Catalogue:
 def shipped() -> Catalogue:
     """Those of this package."""
     return load()
+
+
+def available(home: Home) -> Catalogue:
+    """Those of this package, and the user's own in the folder `detections` of JACKSTOP_HOME. Raises UserError."""
+    folder = own_folder(home)
+    own = load(folder)
+    for name in own:
+        check_name(name, folder)
+    return {**shipped(), **own}
+
+
+def own_folder(home: Home) -> Path:
+    """Where the user's own detections lie; it need not be there."""
+    return home.root / "detections"
+
+
+def check_name(name: str, folder: Path) -> None:
+    """Raises UserError for a name that one of this package's has, or that would be awkward to type."""
+    if name in shipped():
+        raise UserError(
+            f"{folder / name}.yaml has the name of a detection that comes along",
+            "give both of its files another name",
+        )
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} is no name for a detection in {folder}",
+            "use lower-case letters, digits and underscores, with a letter first",
+        )
 
 
 def _read(path: Path) -> Detection:

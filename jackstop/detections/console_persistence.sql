@@ -13,8 +13,12 @@ WITH acts AS (
 alarms AS (
   SELECT first_seen, last_seen
   FROM findings
-  WHERE severity IN ('high', 'critical')
-    AND detection IN ('canary_used', 'checker_probe', 'distributed_use', 'login_guessing', 'brake_removed', 'audit_blinded')
+  WHERE (severity IN ('high', 'critical')
+      AND detection IN (
+        'canary_used', 'checker_probe', 'distributed_use', 'login_guessing', 'brake_removed', 'audit_blinded', 'shadow_usage',
+        'key_made_elsewhere', 'provider_limit_changed'
+      ))
+    OR (severity = 'medium' AND detection IN ('brake_removed', 'key_made_elsewhere', 'provider_limit_changed'))
 ),
 judged AS (
   SELECT acts.account, acts.ts, acts.event_id, acts.principal, acts.action, acts.target_id, acts.src_net, acts.markers,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,8 @@ from jackstop.cases.finding import SEVERITIES, Finding, uid_of
 from jackstop.detections.catalogue import Catalogue, Detection
 from jackstop.events.analytics import DAY_US, HOUR_US, MINUTE_US
 
+LIVE = frozenset({"gate", "openai_audit", "anthropic_activity"})
+"""Sources whose events a running system sees as they come. Detections on other logs run in hunts."""
 KEEP_US = 2 * DAY_US
 """How long a finding stays in the table `findings`, and is known again by its uid."""
 _GROWN_US = MINUTE_US
@@ -70,13 +72,14 @@ class _State:
 
 
 class Engine:
-    """The live run of a catalogue. `off` names detections that are not wanted."""
+    """The live run of a catalogue. `off` names detections that are not wanted, `sources` what there are events of."""
 
-    def __init__(self, catalogue: Catalogue, off: Iterable[str] = ()) -> None:
+    def __init__(self, catalogue: Catalogue, off: Iterable[str] = (), *, sources: frozenset[str] | None = None) -> None:
         unwanted = set(off)
         for name in sorted(unwanted - set(catalogue)):
             _log.error("there is no detection %s to turn off: see `jackstop detections list`", name)
-        wanted = [each for each in catalogue.values() if each.name not in unwanted]
+        here = [each for each in catalogue.values() if sources is None or not sources.isdisjoint(each.about.sources)]
+        wanted = [each for each in here if each.name not in unwanted]
         # What puts findings together comes last.
         self._order = sorted(wanted, key=lambda each: each.reads_findings)
         self._by_name = {each.name: each for each in wanted}
@@ -110,7 +113,7 @@ class Engine:
         for row in rows:
             detection = self._by_name.get(row["detection"])
             if detection is not None:
-                finding = _made(detection, dict(row))
+                finding = finding_of(detection, dict(row))
                 self._found[finding.uid] = self._reported[finding.uid] = finding
                 self._stale.add(finding.uid)
         connection.execute("TRUNCATE findings")
@@ -154,7 +157,7 @@ class Engine:
 
     def _take(self, finding: Finding) -> None:
         before = self._found.get(finding.uid)
-        after = finding if before is None else _merged(before, finding)
+        after = finding if before is None else merged(before, finding)
         if after != before:
             self._found[finding.uid] = after
             self._stale.add(finding.uid)
@@ -204,7 +207,7 @@ class Engine:
 
     def _news(self) -> list[Finding]:
         touched = [self._found[uid] for uid in self._touched if uid in self._found]
-        news = [each for each in touched if _is_news(self._reported.get(each.uid), each)]
+        news = [each for each in touched if is_news(self._reported.get(each.uid), each)]
         self._reported.update((each.uid, each) for each in news)
         self._touched = {}
         return news
@@ -249,11 +252,19 @@ def findings_of(connection: duckdb.DuckDBPyConnection, detection: Detection, old
     since_us = oldest_us - oldest_us % detection.step_us - detection.reach_us
     cursor = connection.execute(_since(detection, since_us))
     names = [column[0] for column in cursor.description or ()]
+    return gathered(detection, names, cursor.fetchall())
+
+
+def gathered(detection: Detection, names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> list[Finding]:
+    """One finding for each uid, the same in whichever order an engine gives the rows.
+
+    Raises KeyError, TypeError or ValueError when the columns are not a finding's.
+    """
     found: dict[str, Finding] = {}
-    for row in cursor.fetchall():
-        finding = _made(detection, dict(zip(names, row, strict=True)))
+    for row in sorted(rows, key=repr):
+        finding = finding_of(detection, dict(zip(names, row, strict=True)))
         before = found.get(finding.uid)
-        found[finding.uid] = finding if before is None else _merged(before, finding)
+        found[finding.uid] = finding if before is None else merged(before, finding)
     return list(found.values())
 
 
@@ -269,7 +280,7 @@ def _since(detection: Detection, since_us: int) -> str:
     return f"WITH {', '.join(cut)} SELECT * FROM (\n{detection.sql}\n)" if cut else detection.sql  # noqa: S608 -- as above
 
 
-def _made(detection: Detection, row: dict[str, Any]) -> Finding:
+def finding_of(detection: Detection, row: dict[str, Any]) -> Finding:
     """The finding of one row: four columns that each has, two that it may have, and the rest as evidence."""
     entity, first_seen = str(row.pop("entity")), int(row.pop("first_seen"))
     last_seen, count = int(row.pop("last_seen")), int(row.pop("count"))
@@ -293,7 +304,7 @@ def _made(detection: Detection, row: dict[str, Any]) -> Finding:
     )
 
 
-def _merged(one: Finding, other: Finding) -> Finding:
+def merged(one: Finding, other: Finding) -> Finding:
     """Two looks at the same thing: neither takes anything back."""
     larger = other if other.count >= one.count else one
     return replace(
@@ -306,7 +317,7 @@ def _merged(one: Finding, other: Finding) -> Finding:
     )
 
 
-def _is_news(reported: Finding | None, found: Finding) -> bool:
+def is_news(reported: Finding | None, found: Finding) -> bool:
     return (
         reported is None
         or _LEVEL[found.severity] > _LEVEL[reported.severity]

@@ -6,7 +6,7 @@ SELECT
   COUNT(*) AS count,
   CASE
     WHEN COUNT(CASE WHEN markers LIKE '%new_network%' THEN ts END) > 0 THEN 'high'
-    WHEN COUNT(CASE WHEN principal_kind = 'api_key' AND markers NOT LIKE '%own_key%' THEN ts END) > 0 THEN 'medium'
+    WHEN COUNT(CASE WHEN principal_kind = 'api_key' THEN ts END) > 0 THEN 'medium'
     ELSE 'low'
   END AS severity,
   MIN(principal) AS principal,

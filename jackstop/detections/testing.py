@@ -83,14 +83,103 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "state": "live",
         "created_ts": START_US - 60 * DAY_US,
     },
+    "usage": {
+        "provider": "anthropic",
+        "account": "w1",
+        "provider_key_id": "k1",
+        "model": "claude-sonnet-4-5",
+        "bucket_us": HOUR_US,
+        "requests": 10,
+        "input_tokens": 9_000,
+        "output_tokens": 1_000,
+        "cost_nusd": 42_000_000,
+        "cost_from": "list",
+        "price_nusd": 4_200_000_000,
+        "request_tokens": 900,
+    },
     "findings": {"severity": "high", "entity": "key:k1", "count": 1},
 }
+_AWS = {
+    "provider": "bedrock",
+    "service": "bedrock",
+    "account": "111122223333",
+    "region": "us-east-1",
+    "provider_key_id": "AKIA1",
+    "key_kind": "long_lived",
+    "auth_method": "sigv4",
+    "principal": "arn:aws:iam::111122223333:user/one",
+    "principal_kind": "user",
+    "action": "InvokeModel",
+    "action_class": "inference",
+    "model_asked": "anthropic.claude-1",
+    "model": "anthropic.claude-1",
+    "outcome": "ok",
+    "src_ip": "192.0.2.1",
+    "src_net": "192.0.2.0/24",
+    "user_agent": "Boto3/1.40.1",
+    "ua_state": "present",
+    "client": "boto3",
+}
+_OF_SOURCE: dict[str, dict[str, Any]] = {
+    "cloudtrail": _AWS,
+    "bedrock_invocations": {**_AWS, **dict.fromkeys(("src_ip", "src_net", "user_agent", "ua_state", "client"), "")},
+    "azure_activity": {
+        "provider": "azure",
+        "service": "Microsoft.CognitiveServices",
+        "account": "s1",
+        "auth_method": "oauth",
+        "principal": "one@example.com",
+        "principal_kind": "user",
+        "action": "Microsoft.CognitiveServices/accounts/read",
+        "target_kind": "ai_resource",
+        "target_id": "r1",
+        "outcome": "ok",
+        "status": 200,
+        "src_ip": "192.0.2.1",
+        "src_net": "192.0.2.0/24",
+    },
+    "azure_openai": {
+        "provider": "azure",
+        "service": "Microsoft.CognitiveServices",
+        "account": "s1",
+        "key_kind": "api_key",
+        "auth_method": "key",
+        "action": "ChatCompletions_Create",
+        "action_class": "inference",
+        "api_version": "2024-10-21",
+        "target_id": "r1",
+        "model_asked": "d1",
+        "model": "gpt-4o",
+        "outcome": "ok",
+        "status": 200,
+        "src_net": "192.0.2.0/24",
+        "markers": "data_event",
+    },
+    "gcp_audit": {
+        "provider": "vertex",
+        "service": "aiplatform",
+        "account": "p1",
+        "region": "us-central1",
+        "principal": "one@example.com",
+        "principal_kind": "user",
+        "action": "google.cloud.aiplatform.v1.PredictionService.GenerateContent",
+        "action_class": "inference",
+        "model_asked": "gemini-2.5-flash",
+        "model": "gemini-2.5-flash",
+        "outcome": "ok",
+        "src_ip": "192.0.2.1",
+        "src_net": "192.0.2.0/24",
+        "client": "google-python",
+    },
+}
+"""What an event is that says no more than its source, where that is not the gate: one user's program at work."""
 _ENTITIES = {"key": "k1", "owner": "one@example.com", "team": "t1", "org": "org"}
 # What `at` and `until` mean in each table; given rows of `minutes` and `sightings` are rounded down.
 _TIMES = {
     "events": ("ts", "seen_ts"),
     "minutes": ("first_ts", "last_ts"),
     "sightings": ("first_ts", "last_ts"),
+    "usage": ("bucket", "bucket"),
     "findings": ("first_seen", "last_seen"),
 }
 
@@ -173,6 +262,7 @@ def rows_of(test: Example) -> dict[str, list[dict[str, Any]]]:
         "baselines": test.baselines,
         "known": test.known,
         "inventory": test.inventory,
+        "usage": test.usage,
         "findings": test.earlier,
     }
     return {table: list(_rows(table, rows)) for table, rows in given.items()}
@@ -243,7 +333,7 @@ def _rows(table: str, given: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _row(table: str, shape: dict[str, Any], number: int, later_us: int) -> dict[str, Any]:
-    row = dict(_DEFAULTS[table])
+    row = dict(_OF_SOURCE.get(shape.get("source", ""), _DEFAULTS[table]))
     if table in {"baselines", "known"}:
         row["entity"] = _ENTITIES.get(shape.get("scope", "key"), "")
     if table in _TIMES:
@@ -272,6 +362,8 @@ def _value(name: str, value: Any, number: int, *, is_number: bool) -> Any:
         return value
     if not is_number:
         return value.replace("{n}", str(number))
+    if name.endswith("_us"):
+        return span_us(value)
     return parse_usd(value) if name.endswith("_nusd") else START_US + span_us(value)
 
 

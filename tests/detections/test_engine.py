@@ -95,6 +95,17 @@ def test_a_finding_is_told_once(bench: Bench) -> None:
     assert bench.table() == [("one", "key:k1", 1)]
 
 
+def test_what_there_are_no_events_of_is_not_run(bench: Bench) -> None:
+    text = (bench.folder / "two.yaml").read_text().replace("sources: [gate]", "sources: [cloudtrail, gate_of_others]")
+    (bench.folder / "two.yaml").write_text(text)
+    bench.add("one", 0)
+    bench.add("two", 0)
+    of_the_gate = Engine(load(bench.folder), off=["two"], sources=frozenset({"gate"}))
+    assert [each.detection for each in of_the_gate.once(bench.tables)] == ["one"]
+    of_everything = Engine(load(bench.folder))
+    assert [each.detection for each in of_everything.once(bench.tables)] == ["one", "two", "all_of_them"]
+
+
 def test_it_is_told_again_when_it_has_grown(bench: Bench) -> None:
     bench.add("one", 0, 10)
     assert [each.count for each in bench.cycle(0)] == [10]
