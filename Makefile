@@ -14,10 +14,11 @@ help: ## this list
 setup: $(STAMP) ## the environment in .venv, from the locks; redone only when they change
 
 # An install that was interrupted leaves no stamp, and a half-made environment is made anew.
-$(STAMP): requirements-dev.lock
+$(STAMP): requirements-dev.lock requirements-sdist.lock
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r requirements-sdist.lock
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -34,11 +35,11 @@ check: setup ## format, lint, types and the fast tests, in under a minute
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgres"
 
-# Those that start the whole program mostly wait for processes: two at a time, each file in one.
+# Those that start the whole program mostly wait for processes: two at a time, each file in one, the longest first.
 test: setup ## the whole suite, in 15 minutes at most
 	@failed=0; \
 	$(BIN)/pytest -q -n auto -m "not slow" || failed=1; \
-	$(BIN)/pytest -q -n 2 --dist loadfile -m slow || failed=1; \
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow || failed=1; \
 	exit $$failed
 
 soak: setup ## the long sizes of the long tests; writes bench/soak.md; ARGS="NAME --seed N" for one section

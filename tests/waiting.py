@@ -12,9 +12,9 @@ T = TypeVar("T")
 PATIENCE_S = 60.0
 
 
-def wait_for(what: Callable[[], T]) -> T:
-    """The first truthy result of `what`; the test fails when there is none in PATIENCE_S."""
-    end = time.monotonic() + PATIENCE_S
+def wait_for(what: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+    """The first truthy result of `what`; the test fails when there is none in that time."""
+    end = time.monotonic() + patience_s
     while time.monotonic() < end:
         found = what()
         if found:

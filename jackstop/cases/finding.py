@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
-from sqlalchemy import Connection
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 Severity = Literal["info", "low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -18,9 +20,10 @@ class Finding(msgspec.Struct, frozen=True):
     """What one detection found. Times are UTC microseconds.
 
     `uid` is the same however often the same thing is found: findings are taken once, and grow. `entity` is `key:ID`,
-    `owner:EMAIL`, `team:N`, `credential:NAME`, `account:NAME` (a provider's) or `org`. Findings with the same `cause`,
-    if it is not empty, belong into one case whatever their entities are. `response` is what the detection asks for,
-    empty for its severity's.
+    `owner:EMAIL`, `team:N`, `credential:NAME`, `account:NAME` (a provider's), `principal:NAME` (in a cloud),
+    `provider_key:ID`, `network:NET` or `org`. Findings with the same `cause`, if it is not empty, belong into one case
+    whatever their entities are. `response` is what the detection asks for, empty for its severity's. `hunted`: it was
+    found in logs from elsewhere, which may be old or another's, so nothing is done about it by itself.
     """
 
     uid: str
@@ -34,9 +37,10 @@ class Finding(msgspec.Struct, frozen=True):
     sources: tuple[str, ...] = ("gate",)
     cause: str = ""
     response: str = ""
+    hunted: bool = False
 
 
-Report = Callable[[Connection, Finding], None]
+Report = Callable[["Connection", Finding], None]
 """Takes in what Jackstop finds at its own work, in the transaction of that work."""
 
 

@@ -28,6 +28,8 @@ class About(msgspec.Struct, frozen=True):
     what_to_do: tuple[str, ...] = ()
     attack: tuple[str, ...] = ()
     atlas: tuple[str, ...] = ()
+    id: str = ""
+    severity: str = ""
 
 
 _OUR_OWN = {
@@ -78,6 +80,14 @@ _OUR_OWN = {
             "Ask who did it; the provider's own audit log says.",
             "If nobody should have, look for keys and users that they made.",
             "Set it again, or say that it is right now: `jackstop credential limit NAME AMOUNT/month`.",
+        ),
+    ),
+    "provider_limit_unread": About(
+        "A hard limit at the provider cannot be read",
+        "For hours nobody has seen whether the limit that the provider keeps is still there.",
+        (
+            "See what the provider says: `jackstop credential limit NAME`.",
+            "Mend the administration's key or its permission: `jackstop administration list`.",
         ),
     ),
     "audit_log_unread": About(

@@ -43,6 +43,9 @@ _COLUMN_OF = {
     "team": "team",
     "credential": "credential_id",
     "account": "account",
+    "principal": "principal",
+    "provider_key": "provider_key_id",
+    "network": "src_net",
 }
 
 

@@ -35,9 +35,16 @@ def register(commands: Subparsers) -> None:
     command(inner, "list", _list, "list all detections")
     shown = command(inner, "show", _show, "show what a detection means, and its SQL")
     shown.add_argument("name", metavar="NAME")
-    shown.add_argument("--dialect", metavar="D", help="the SQL for another engine, such as spark, postgres or bigquery")
+    told = shown.add_mutually_exclusive_group()
+    told.add_argument("--dialect", metavar="D", help="the SQL for another engine, such as spark, athena or bigquery")
+    told.add_argument(
+        "--format", choices=("text", "sigma"), default="text", help="as a Sigma rule, where it can be one"
+    )
     tested = command(inner, "test", _test, "run the tests of one detection, or of all")
     tested.add_argument("name", metavar="NAME", nargs="?")
+    imported = command(inner, "import-sigma", _import_sigma, "make detections of your own out of Sigma rules")
+    imported.add_argument("files", metavar="FILE", nargs="+", help="rules, or folders with some")
+    imported.add_argument("--print", action="store_true", dest="is_printed", help="print the SQL, and keep nothing")
     allowed = command(inner, "allow", _allow, "leave something alone that a detection finds")
     allowed.add_argument("name", metavar="NAME", help="a detection, or '*' for all")
     allowed.add_argument("entity", metavar="ENTITY", help="such as key:ID, or '*' for all")
@@ -50,7 +57,7 @@ def register(commands: Subparsers) -> None:
 
 
 def _list(args: argparse.Namespace, session: Session) -> int:
-    from jackstop.detections.catalogue import shipped
+    from jackstop.detections.catalogue import available
 
     off = set(session.settings.detections.off)
     rows = [
@@ -65,14 +72,23 @@ def _list(args: argparse.Namespace, session: Session) -> int:
             "needs": list(each.about.needs),
             "off": each.name in off,
         }
-        for each in shipped().values()
+        for each in available(session.home).values()
     ]
     print_rows(rows, _COLUMNS, as_json=args.json, empty="no detections")
     return 0
 
 
-def _show(args: argparse.Namespace, session: Session) -> int:  # noqa: ARG001 -- every command is given the session
-    detection = _named(args.name)
+def _show(args: argparse.Namespace, session: Session) -> int:
+    detection = _named(args.name, session)
+    if args.format == "sigma":
+        from jackstop.hunt.sigma.exporting import rule_of
+
+        rule = rule_of(detection)
+        if args.json:
+            print_json({"name": detection.name, "sigma": rule})
+        else:
+            print(rule, end="")
+        return 0
     sql = _translated(detection.sql, args.dialect) if args.dialect else detection.sql.rstrip()
     about = detection.about
     if args.json:
@@ -108,29 +124,27 @@ def _print_list(title: str, lines: tuple[str, ...]) -> None:
         print(textwrap.fill(line, _WIDTH, initial_indent="- ", subsequent_indent="  ", break_long_words=False))
 
 
-def _named(name: str) -> Any:
-    from jackstop.detections.catalogue import shipped
+def _named(name: str, session: Session) -> Any:
+    from jackstop.detections.catalogue import available
 
-    detection = shipped().get(name)
+    detection = available(session.home).get(name)
     if detection is None:
         raise UserError(f"there is no detection {name!r}", "see `jackstop detections list`", 2)
     return detection
 
 
 def _translated(sql: str, dialect: str) -> str:
-    import sqlglot
+    from jackstop.detections.dialects import standing, translated
 
-    known = sorted(each.value for each in sqlglot.Dialects if each.value)
-    if dialect not in known:
-        raise UserError(f"there is no dialect {dialect!r}", f"use one of {', '.join(known)}", 2)
-    return sqlglot.transpile(sql, read="duckdb", write=dialect, pretty=True)[0]
+    told = translated(sql, dialect, pretty=True)
+    return "\n".join(filter(None, (standing(dialect), told)))
 
 
-def _test(args: argparse.Namespace, session: Session) -> int:  # noqa: ARG001 -- as above
-    from jackstop.detections.catalogue import shipped
+def _test(args: argparse.Namespace, session: Session) -> int:
+    from jackstop.detections.catalogue import available
     from jackstop.detections.testing import run
 
-    detections = [_named(args.name)] if args.name else list(shipped().values())
+    detections = [_named(args.name, session)] if args.name else list(available(session.home).values())
     results = [run(each, example) for each in detections for example in each.about.tests]
     if args.json:
         print_json([{"detection": each.detection, "test": each.test, "problem": each.problem} for each in results])
@@ -140,6 +154,26 @@ def _test(args: argparse.Namespace, session: Session) -> int:  # noqa: ARG001 --
             if each.problem:
                 print(f"  {each.problem}")
     return 1 if any(each.problem for each in results) else 0
+
+
+def _import_sigma(args: argparse.Namespace, session: Session) -> int:
+    from jackstop.hunt.sigma.importing import Kept, import_files
+    from jackstop.hunt.sigma.translate import files_of
+
+    done = import_files(files_of(args.files), None if args.is_printed else session.home)
+    refused = [each for each in done if not isinstance(each, Kept)]
+    if args.json:
+        print_json([each._asdict() for each in done])
+    else:
+        for each in done:
+            if isinstance(each, Kept):
+                print(f"{each.file}: {each.title}: {each.name}")
+                if args.is_printed:
+                    print(f"\n{each.sql}")
+            else:
+                print(f"{each.file}:{each.line}: {each.title}: refused: {each.why}")
+        print(f"{len(done) - len(refused)} of {len(done)} rules {'can be said' if args.is_printed else 'imported'}")
+    return 3 if refused else 0
 
 
 def _allow(args: argparse.Namespace, session: Session) -> int:

@@ -34,6 +34,8 @@ GROUPS = (
     "team",
     "people",
     "detections",
+    "hunt",
+    "assess",
     "notify",
     "doctor",
     "sandbox",

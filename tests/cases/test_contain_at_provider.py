@@ -43,6 +43,21 @@ def test_arithmetic_acts_by_itself_where_the_settings_say_so(kept: Desk) -> None
     assert len(rotations(kept)) == 1
 
 
+@pytest.mark.parametrize("outage", ["approve", "act"])
+def test_an_outage_needs_a_setting_of_its_own(kept: Desk, outage: str) -> None:
+    kept.run("administration link", name="main", administration="")
+    kept.respond_with(contain="act", contain_outage=outage)
+    case = shadow(kept)
+    assert kept.responses(case) == [("contain", "applied" if outage == "act" else "awaiting")]
+    state = kept.run("credential list")["rows"][0]["state"]
+    assert state == ("contained" if outage == "act" else "active")
+
+
+def test_that_setting_alone_contains_nothing(kept: Desk) -> None:
+    kept.respond_with(contain="approve", contain_outage="act")
+    assert kept.responses(shadow(kept)) == [("contain", "awaiting")]
+
+
 def test_it_waits_for_approval_otherwise(kept: Desk) -> None:
     case = shadow(kept)
     assert rotations(kept) == []
