@@ -16,6 +16,22 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 
+_LONGEST = (
+    "tests/reconcile/test_system.py",
+    "tests/acceptance/test_crashes.py",
+    "tests/gate/test_reload.py",
+    "tests/acceptance/test_money.py",
+    "tests/sandbox/test_demo.py",
+    "tests/acceptance/test_cases.py",
+)
+"""Files that take minutes: begun first, so that nobody waits for one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; otherwise the order stays."""
+    items.sort(key=lambda item: item.nodeid.startswith(_LONGEST), reverse=True)
+
+
 def _is_here(host: object) -> bool:
     if isinstance(host, bytes):
         host = host.decode()

@@ -23,9 +23,10 @@ from jackstop.errors import UserError
 from jackstop.money import NUSD_PER_USD, parse_usd
 from jackstop.sandbox.attacks.t1 import SOURCE, SWARM
 from jackstop.sandbox.attacks.t4 import HOLDER
+from jackstop.sandbox.hijack import Hijack
 from jackstop.sandbox.shadow import CREDENTIAL, Shadow
 from jackstop.sandbox.stage import PATIENCE_S, Applications, Stage, Work, replay
-from jackstop.sandbox.telling import Attack, Teller, usd
+from jackstop.sandbox.telling import Attack, Teller, span, usd
 
 GATES = 2
 LAB_BUDGET = "1usd/day"
@@ -60,6 +61,8 @@ class Demo:
         self.replay_swarm()
         self._tell.heading("T4  A key's own holder resells it to others")
         self.replay_resale()
+        self._tell.heading("T3  A cloud account is hijacked, with no gate in between")
+        self.replay_hijack()
         self._tell.heading("T2  What became of the provider's key")
         self.finish_shadow(before)
         self._tell.summary(self.attacks)
@@ -203,6 +206,31 @@ class Demo:
         attack = self._measure("resale", key_id, calls, spent, before, (HOLDER,), threat="T4")
         self._tell_case(key_id)
         self._tell_outcome(attack, "network, model and pace were as they should be; the shape of the requests was not")
+
+    def replay_hijack(self) -> None:
+        """Nothing passes the gate: the account's own log is hunted over."""
+        before = self.applications.work()
+        hijacked = Hijack(self.stage, self._tell, self.stage.home / "practice-cloudtrail").replay()
+        after = self.applications.work_until(before.requests + MEANWHILE_REQUESTS)
+        attack = Attack(
+            threat="T3",
+            case="account",
+            first_call_ts=hijacked.planted.first_us,
+            detected_ts=None if hijacked.case is None else hijacked.case["opened_us"],
+            contained_ts=None,
+            attacker_spend_nusd=None,
+            attacker_booked_nusd=None,
+            attacker_requests=hijacked.planted.records,
+            refused_requests=None,
+            victim_requests=after.requests - before.requests,
+            victim_failures=after.failures - before.failures,
+            false_findings=self._false_findings(),
+        )
+        self.attacks.append(attack)
+        if attack.detected_ts is not None:
+            seen = f"{span(attack.detected_ts - hijacked.arrived_us)} after the log told of it"
+            self._tell.line("seen", seen, attack.detected_ts)
+        self._tell.line("", "containing waits for a person: nothing is done in an account by a hunt alone")
 
     def _steal(self, key: str, how: str, *, attack: str = "t1", billed: str = "openai-lab") -> list[dict[str, Any]]:
         """Let the thief use a key until it gives up; its calls. Says what is new as it happens."""

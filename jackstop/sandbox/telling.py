@@ -20,10 +20,10 @@ class Attack(msgspec.Struct):
     first_call_ts: int | None
     detected_ts: int | None
     contained_ts: int | None
-    attacker_spend_nusd: int
-    attacker_booked_nusd: int
+    attacker_spend_nusd: int | None
+    attacker_booked_nusd: int | None
     attacker_requests: int
-    refused_requests: int
+    refused_requests: int | None
     victim_requests: int
     victim_failures: int
     false_findings: int | None = None
@@ -72,11 +72,12 @@ class Teller:
         self.heading("What it cost")
         rows = [f"  {'':<14}{'calls':>7}{'refused':>9}{'contained after':>18}{'billed USD':>14}{'apps failed':>13}"]
         for attack in attacks:
-            contained = "never"
+            contained = "on approval" if attack.threat == "T3" else "never"
             if attack.contained_ts is not None and attack.first_call_ts is not None:
                 contained = span(attack.contained_ts - attack.first_call_ts)
+            refused = "-" if attack.refused_requests is None else attack.refused_requests
             rows.append(
-                f"  {attack.threat + ' ' + attack.case:<14}{attack.attacker_requests:>7}{attack.refused_requests:>9}"
+                f"  {attack.threat + ' ' + attack.case:<14}{attack.attacker_requests:>7}{refused:>9}"
                 f"{contained:>18}{usd(attack.attacker_spend_nusd):>14}"
                 f"{f'{attack.victim_failures} of {attack.victim_requests}':>13}"
             )
@@ -88,6 +89,6 @@ def span(us: int) -> str:
     return f"{us / 1000:,.0f} ms" if us < 10 * US_PER_S else f"{us / US_PER_S:,.1f} s"
 
 
-def usd(nusd: int) -> str:
-    """Dollars to a hundredth of a cent, for reading; the JSON has every nano-dollar."""
-    return f"{nusd / NUSD_PER_USD:,.4f}"
+def usd(nusd: int | None) -> str:
+    """Dollars to a hundredth of a cent, for reading; the JSON has every nano-dollar. `-` where nobody knows."""
+    return "-" if nusd is None else f"{nusd / NUSD_PER_USD:,.4f}"

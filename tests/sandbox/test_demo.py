@@ -67,7 +67,7 @@ def test_every_thief_is_stopped_and_the_applications_notice_nothing(runs: Runs) 
     said, _ = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, said
     attacks = json.loads(file.read_text())["attacks"]
-    elsewhere, flat_out, swarm, resale, shadow = attacks
+    elsewhere, flat_out, swarm, resale, account, shadow = attacks
 
     assert elsewhere["attacker_requests"] == elsewhere["refused_requests"] == 12
     assert elsewhere["attacker_spend_nusd"] == 0
@@ -87,6 +87,14 @@ def test_every_thief_is_stopped_and_the_applications_notice_nothing(runs: Runs) 
     assert re.search(r"mail +the owner, research@example\.com, is asked: was this you\?\n", said)
     assert re.search(r"console +on http://localhost:\d+;", said)
 
+    # In an account with no gate, the log tells of it, and a person contains.
+    assert account["first_call_ts"] < account["detected_ts"], said
+    assert account["contained_ts"] is None
+    assert account["attacker_spend_nusd"] is None
+    assert account["attacker_requests"] > 200
+    assert "0 findings that would wake somebody" in said
+    assert re.search(r"case +high: principal:arn:aws:iam::\d{12}:user/mailer-00\n", said)
+
     # Past the gate nothing is booked, and only what the provider reports brings it to light.
     assert shadow["first_call_ts"] < shadow["detected_ts"] < shadow["contained_ts"], said
     assert shadow["attacker_spend_nusd"] > USD
@@ -97,7 +105,7 @@ def test_every_thief_is_stopped_and_the_applications_notice_nothing(runs: Runs) 
     assert "a new key made, tested and in use; the old one deleted and refused" in said
     assert re.search(r"a cost alert a day later comes at \d\d,\d{3} USD\n", said)
 
-    assert [attack["threat"] for attack in attacks] == ["T1", "T1", "T1", "T4", "T2"]
+    assert [attack["threat"] for attack in attacks] == ["T1", "T1", "T1", "T4", "T3", "T2"]
     for attack in attacks:
         assert attack["false_findings"] == 0
         assert attack["victim_requests"] > 0
