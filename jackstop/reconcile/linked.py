@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -74,7 +74,16 @@ def all_watched(conn: Connection, surplus: Mapping[str, int | None], since_us: i
         for row in source.credentials
         if source.kind in {"usage", "balance"} or _compares_costs(source)
     ]
-    return [replace(each, former=former.get(_whose(each.kind, each), [])) for each in rows]
+    users = Counter((each.administration, each.user) for each in rows if each.user)
+    return [
+        replace(
+            each,
+            former=former.get(_whose(each.kind, each), []),
+            # Where the log names only the user, another credential of the same user may be meant.
+            alone_us=None if users[each.administration, each.user] > 1 else each.alone_us,
+        )
+        for each in rows
+    ]
 
 
 def _whose(kind: Kind, each: Watched) -> tuple[str, str]:

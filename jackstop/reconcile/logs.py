@@ -16,7 +16,7 @@ from jackstop.providers.drivers.driver import Administration, LoggedRequest, Log
 from jackstop.reconcile.books import LONGEST_US
 from jackstop.reconcile.desk import Desk
 from jackstop.reconcile.material import Reading, Watched, place_of
-from jackstop.reconcile.passed import Passed, Span, of_holds, passed
+from jackstop.reconcile.passed import Passed, Span, of_holds, of_lost, passed
 from jackstop.reconcile.requests import (
     SETTLES_US,
     Matched,
@@ -63,6 +63,11 @@ def read_logs(reading: Reading) -> tuple[dict[str, LogPage], str]:
         files = {name: us for name, us in {**known.files, **page.files}.items() if us >= written_us - _AGAIN_US}
         pages[text], after[text] = page, Cursor(written_us, files)
     return pages, json.dumps(msgspec.to_builtins(after))
+
+
+def _may_be_one(one: Watched, other: Watched) -> bool:
+    """Whether what is logged for one may be the other's: of one user not every log names the key."""
+    return bool(one.user and one.user == other.user) or bool(one.key and one.key == other.key)
 
 
 class LogDesk:
@@ -125,7 +130,7 @@ class LogDesk:
         told = {each.request_id for each in (*state.shadow, *state.waiting)}
         fresh = [each for each in fresh if each.request_id not in told]
         own = [each for each in fresh if is_own(watched, each) and is_held_against(watched, each)]
-        names = {each.name for each in mine if (each.user, each.key) == (watched.user, watched.key)}
+        names = {watched.name, *(each.name for each in mine if _may_be_one(each, watched))}
         asked = [*state.waiting, *own]
         since_us = min((each.ts_us for each in asked), default=now_us)
         holds = self._desk.holds(since_us)
@@ -133,12 +138,12 @@ class LogDesk:
         span = Span(max(state.settled_us, self._since_us or now_us), now_us - SETTLES_US)
         if asked:
             wanted = {each.request_id for each in asked}
-            gate = passed(self._lake, names, wanted, since_us, now_us, Span(0, 0))
-            state = match(state, watched, own, gate, of_holds(holds, names, now_us), now_us)
+            gate = passed(self._lake, names, wanted, since_us, now_us, Span(0, 0), others=not state.common)
+            state = match(state, watched, own, gate, of_holds(holds, names, now_us), now_us, of_lost(holds))
         else:
             state = match(state, watched, (), _NOTHING, (), now_us)
         if span.last_us - span.first_us >= SETTLES_US // 12:
-            gate = passed(self._lake, names, lately.keys(), span.first_us, span.last_us, span)
+            gate = passed(self._lake, names, lately.keys(), span.first_us, span.last_us, span, others=False)
             state = settle(state, gate, span)
         if not watched.exclusive:
             others = [each for each in fresh if not is_own(watched, each)]

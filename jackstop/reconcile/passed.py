@@ -38,18 +38,26 @@ class Passed(NamedTuple):
 
 
 def passed(
-    folder: Path, names: Collection[str], ids: Collection[str], since_us: int, until_us: int, settled: Span
+    folder: Path,
+    names: Collection[str],
+    ids: Collection[str],
+    since_us: int,
+    until_us: int,
+    settled: Span,
+    *,
+    others: bool = True,
 ) -> Passed:
     """The requests from an hour before `since_us` on, of the credentials `names`.
 
     Of those that began within `settled` the `requests` are counted, and how many of them are `unlogged`: have an id
-    that is not among `ids`. What the provider refused is left out, since a log tells of it in another way.
+    that is not among `ids`. What the provider refused is left out, since a log tells of it in another way; what it did
+    not answer in time is not: it may have been served. Without `others` these are not listed.
     """
     wanted = pa.array(sorted(ids), pa.string())
     credentials = pa.array(sorted(names), pa.string())
     hits: set[str] = set()
     nameless: list[Span] = []
-    others: list[Span] = []
+    named_others: list[Span] = []
     requests = unlogged = 0
     for path in lake.files(folder, since_us - LONGEST_US, until_us):
         table = _read(path, since_us - LONGEST_US - SKEW_US)
@@ -58,15 +66,18 @@ def passed(
         found = pc.is_in(table["request_id"], value_set=wanted)
         hits.update(table.filter(found)["request_id"].to_pylist())
         own = pc.is_in(table["credential_id"], value_set=credentials)
-        through = pc.less(pc.fill_null(table["status"], 0), _FAILED)
+        # The status of a request that was not answered in time is the gate's own, and its hold stays charged.
+        refused = pc.greater_equal(pc.fill_null(table["status"], 0), _FAILED)
+        through = pc.invert(pc.and_(refused, pc.invert(pc.fill_null(table["estimated"], False))))
         rest = table.filter(pc.and_(pc.and_(own, through), pc.invert(found)))
         named = pc.not_equal(rest["request_id"], "")
         nameless += _spans(rest.filter(pc.invert(named)))
-        others += _spans(rest.filter(named))
+        if others:
+            named_others += _spans(rest.filter(named))
         mine = pc.and_(pc.and_(own, through), pc.not_equal(table["request_id"], ""))
         requests += _within(table.filter(mine), settled)
         unlogged += _within(rest.filter(named), settled)
-    return Passed(frozenset(hits), nameless, others, requests, unlogged)
+    return Passed(frozenset(hits), nameless, named_others, requests, unlogged)
 
 
 def _read(path: Path, since_us: int) -> pa.Table | None:
@@ -95,12 +106,19 @@ def _within(table: pa.Table, span: Span) -> int:
 
 
 def of_holds(holds: Iterable[Hold], names: Collection[str], now_us: int) -> list[Span]:
-    """The requests of credentials which nobody has seen the end of: their ids are not known either."""
+    """The requests of credentials which nobody has seen the end of: their ids are not known either.
+
+    How long a dead gate's had been under way nobody knows.
+    """
     found = []
     for hold in holds:
-        if hold.credential and hold.credential not in names:
+        if hold.state == "tail" or (hold.credential and hold.credential not in names):
             continue
-        first_us = hold.ts_us - (DAY_US if hold.state == "tail" else SKEW_US)
-        ends = {"under way": now_us, "open": hold.ts_us + UNSEEN_US, "tail": hold.ts_us}
-        found.append(Span(first_us, ends[hold.state] + SKEW_US))
+        last_us = now_us if hold.state == "under way" else hold.ts_us + LONGEST_US
+        found.append(Span(hold.ts_us - SKEW_US, last_us + SKEW_US))
     return found
+
+
+def of_lost(holds: Iterable[Hold]) -> list[Span]:
+    """When requests may have been made that a journal's lost end told of: nobody knows how many."""
+    return [Span(hold.ts_us - DAY_US, hold.ts_us + SKEW_US) for hold in holds if hold.state == "tail"]

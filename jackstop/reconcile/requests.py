@@ -31,6 +31,7 @@ _HOUR_US = 3_600 * US_PER_S
 _MOST_WAITING = 500
 _MOST_SHADOW = 200
 _MOST_CONSUMERS = 50
+_MOST_ACCOUNTS = 10
 _LAST_US = 2 * LONGEST_US
 """After this nothing is under way any more that could turn out to be another request."""
 _ACT_REQUESTS = 2
@@ -65,6 +66,7 @@ class Matched(msgspec.Struct, frozen=True):
 
     `through_us` is up to when the log was read. `common` is whether an id was ever found on both sides. `waiting` may
     be requests whose id nobody knows yet. `settled_us` is up to when the gate's requests were looked for in the log.
+    `accounts` are those in which its user's name was found.
     """
 
     since_us: int
@@ -79,6 +81,7 @@ class Matched(msgspec.Struct, frozen=True):
     consumers: list[Consumer] = []
     unreadable: int = 0
     settled_us: int = 0
+    accounts: list[str] = []
 
     def sum(self, name: str) -> int:
         """Of the last day."""
@@ -99,18 +102,27 @@ def is_held_against(watched: Watched, each: LoggedRequest) -> bool:
 
 
 def match(
-    before: Matched, watched: Watched, own: Sequence[LoggedRequest], gate: Passed, spans: Sequence[Span], now_us: int
+    before: Matched,
+    watched: Watched,
+    own: Sequence[LoggedRequest],
+    gate: Passed,
+    spans: Sequence[Span],
+    now_us: int,
+    lost: Sequence[Span] = (),
 ) -> Matched:
     """What is known once `own` requests were logged. `gate` was asked for the ids of all that is `undecided`.
 
-    `spans` are the gate's requests whose end nobody saw.
+    `spans` are the gate's requests whose end nobody saw. What was logged within `lost` may be any of those that a lost
+    journal told of, however many they are.
     """
     asked = [*before.waiting, *own]
     common = before.common or bool(gate.hits)
     left = sorted((each for each in asked if each.request_id not in gate.hits), key=lambda each: each.ts_us)
-    apart = [each for each in left if watched.service and each.service and each.service != watched.service]
-    same = [each for each in left if each not in apart]
-    covered, over = _covered(same, [*gate.nameless, *spans, *([] if common else gate.others)])
+    apart = [each for each in left if _is_elsewhere(watched, each)]
+    same = [each for each in left if not _is_elsewhere(watched, each)]
+    unsure = [each for each in same if _is_within(each, lost)]
+    sure = [each for each in same if not _is_within(each, lost)]
+    covered, over = _covered(sure, [*gate.nameless, *spans, *([] if common else gate.others)])
     beyond = [*apart, *over]
     hours = {hour.start_us: hour for hour in before.hours if hour.start_us > now_us - DAY_US - _HOUR_US}
     _count(hours, (each for each in asked if each.request_id in gate.hits), "through")
@@ -122,12 +134,22 @@ def match(
         through_us=now_us,
         common=common,
         hours=sorted(hours.values(), key=lambda hour: hour.start_us),
-        waiting=[each for each in covered if each.ts_us > now_us - _LAST_US][-_MOST_WAITING:],
+        waiting=[each for each in (*unsure, *covered) if each.ts_us > now_us - _LAST_US][-_MOST_WAITING:],
         shadow=recent[-_MOST_SHADOW:],
         shadow_nusd=sum(_worth(watched, each) for each in recent),
         consumers=consumed(before.consumers, beyond, now_us, own=True),
+        accounts=sorted({*before.accounts, *(each.account for each in own if each.account)})[:_MOST_ACCOUNTS],
     )
     return _judged(state, watched, recent)
+
+
+def _is_elsewhere(watched: Watched, each: LoggedRequest) -> bool:
+    """Whether it went to a service that the credential's requests never go to."""
+    return bool(watched.service and each.service) and each.service != watched.service
+
+
+def _is_within(each: LoggedRequest, spans: Iterable[Span]) -> bool:
+    return any(span.first_us <= each.ts_us <= span.last_us for span in spans)
 
 
 def completed(state: Matched, again: LoggedRequest) -> Matched:
@@ -211,18 +233,21 @@ def _worth(watched: Watched, each: LoggedRequest) -> int:
 def _judged(state: Matched, watched: Watched, recent: Sequence[LoggedRequest]) -> Matched:
     if not recent:
         return replace(state, verdict="fine", surplus_us=None)
-    acting = [each for each in recent if _ends(watched, each)]
+    acting = [each for each in recent if _ends(watched, state, each)]
     acts = len(acting) >= _ACT_REQUESTS or sum(_worth(watched, each) for each in acting) > _ACT_NUSD
     surplus_us = state.surplus_us or min(each.ts_us for each in recent)
     verdict: Verdict = "act" if acts or state.verdict == "act" else "over"
     return replace(state, verdict=verdict, surplus_us=surplus_us)
 
 
-def _ends(watched: Watched, each: LoggedRequest) -> bool:
+def _ends(watched: Watched, state: Matched, each: LoggedRequest) -> bool:
     """Whether containing the present key would end it."""
     if each.key:
         return each.key == watched.key
     # The user is named, and not the key: a former key of the user's may work as well.
+    # Several accounts that log to one place may have a user of one name each.
+    if len(state.accounts) > 1:
+        return False
     alone_us = watched.alone_us
     return not watched.log_names_keys and alone_us is not None and each.ts_us >= alone_us
 
@@ -237,6 +262,7 @@ def finding_of(watched: Watched, state: Matched) -> Finding | None:
         "request": last.request_id,
         "by": "key" if last.key else "user",
         "principal": last.principal,
+        "account": last.account,
         "address": last.address,
         "network": last.network,
         "networks": len({each.network for each in state.shadow}),

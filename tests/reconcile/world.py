@@ -42,6 +42,7 @@ class Call:
     credential: str = "main"
     cost_nusd: int | None = None
     request_id: str = ""
+    status: int = 200
 
     @property
     def billed(self) -> tuple[int, int, int, int]:
@@ -77,7 +78,7 @@ class Call:
             cost_nusd=self.nusd if self.seen else self.nusd * 3,
             estimated=not self.seen,
             action_class="inference",
-            status=200,
+            status=self.status,
             request_id=self.request_id,
             **(known if self.seen else {}),
         )

@@ -232,13 +232,16 @@ def _event(module: ModuleType, raw: bytes, origin: Origin) -> Event:
 def _logged(event: Event) -> LoggedRequest:
     # With a bearer token CloudTrail names the user; only the id of an API key, or of an access key, is one of a key.
     key = event.provider_key_id
+    # Who has STS make a federated user's token lends it the rights of the user whose key that took.
+    of_user = event.principal_kind == "user" or (event.principal_kind == "federated" and ":user/" in event.principal)
     return LoggedRequest(
         ts_us=event.ts,
         request_id=event.request_id,
         key=key if key.startswith(("AKIA", "ACCA")) else "",
         principal=event.principal,
-        user=event.principal.rpartition("/")[2] if event.principal_kind == "user" else "",
-        service=event.service,
+        user=event.principal.rpartition("/")[2] if of_user else "",
+        # The runtime writes under both names.
+        service="bedrock" if event.service == "bedrock-runtime" else event.service,
         account=event.account,
         region=event.region,
         model=event.model or event.model_asked,
