@@ -8,7 +8,8 @@ acts AS (
     ts - lag(ts) OVER (PARTITION BY principal ORDER BY ts) AS gap
   FROM events
   WHERE source = 'cloudtrail' AND principal <> '' AND outcome = 'ok'
-    AND action_class IN ('change_logging', 'change_guardrail') AND target_kind <> 'log_group'
+    AND action_class IN ('change_logging', 'change_guardrail')
+    AND (target_kind <> 'log_group' OR target_id LIKE '%bedrock%nvocation%')
     AND (
       change IN ('deleted', 'stopped', 'disabled') OR markers LIKE '%narrowed%'
       OR (change = 'updated' AND target_kind IN ('invocation_logging', 'guardrail', 'organization_policy'))

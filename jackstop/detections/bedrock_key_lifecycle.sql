@@ -1,4 +1,4 @@
--- API keys of Bedrock that were made, other credentials for their users, and what these users do beside Bedrock.
+-- API keys of Bedrock that were made or made anew, other credentials for their users, and what these users do beside Bedrock.
 WITH acts AS (
   SELECT ts, account, principal, provider_key_id, service, action, owner, target_id, region, src_net, client,
     CASE
@@ -9,6 +9,7 @@ WITH acts AS (
     CASE
       WHEN outcome = 'ok' AND change = 'created' AND target_kind = 'service_credential' AND markers LIKE '%bedrock_key%'
         THEN ts
+      WHEN outcome = 'ok' AND action = 'ResetServiceSpecificCredential' AND target_id LIKE 'BedrockAPIKey-%' THEN ts
     END AS made_ts
   FROM events
   WHERE source = 'cloudtrail' AND principal <> ''

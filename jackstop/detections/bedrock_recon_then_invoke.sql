@@ -13,7 +13,9 @@ after_lists AS (
   SELECT ts, account, principal, provider_key_id, key_kind, action, action_class, model_asked, region, src_net, client,
     MAX(CASE WHEN action_class = 'list_models' THEN ts END) OVER (PARTITION BY principal ORDER BY ts) AS listed_ts,
     MAX(CASE WHEN action_class = 'inference' AND (gap IS NULL OR gap > 7776000000000) THEN ts END)
-      OVER (PARTITION BY principal ORDER BY ts) AS began
+      OVER (PARTITION BY principal ORDER BY ts) AS began,
+    MAX(CASE WHEN action_class = 'list_models' AND (gap IS NULL OR gap > 7776000000000) THEN ts END)
+      OVER (PARTITION BY principal ORDER BY ts) AS list_began
   FROM calls
 ),
 judged AS (
@@ -21,6 +23,7 @@ judged AS (
     calls.src_net, calls.client, calls.listed_ts,
     CASE WHEN calls.key_kind IN ('long_lived', 'bearer') THEN calls.ts END AS static_ts,
     CASE WHEN calls.ts - calls.began < 86400000000 THEN calls.ts END AS new_ts,
+    CASE WHEN calls.listed_ts - calls.list_began < 86400000000 THEN calls.ts END AS first_list_ts,
     CASE WHEN accounts.account_ts <= calls.ts - 604800000000 THEN calls.ts END AS known_ts
   FROM after_lists AS calls
   JOIN accounts ON accounts.account = calls.account
@@ -35,6 +38,7 @@ SELECT
   CASE
     WHEN COUNT(new_ts) > 0 AND COUNT(static_ts) > 0 THEN 'high'
     WHEN COUNT(new_ts) > 0 AND COUNT(known_ts) > 0 THEN 'medium'
+    WHEN COUNT(first_list_ts) > 0 AND COUNT(static_ts) > 0 AND COUNT(known_ts) > 0 THEN 'medium'
     ELSE 'low'
   END AS severity,
   principal AS cause,

@@ -213,7 +213,7 @@ def _set_error(event: Event, record: Record) -> None:
     event.error_code = word(record.error_code)
     event.outcome = outcome_of(record.error_code or message)
     event.error_message = _message(message)
-    if event.outcome == "invalid" and any(name in message for name in _CAPS):
+    if event.outcome == "invalid" and _is_too_low(message):
         mark(event, TOKEN_LIMIT)
 
 
@@ -225,6 +225,19 @@ def _message(text: str) -> str:
 
 _CAPS = ("max_tokens", "maxTokens", "max_gen_len", "maxTokenCount", "max_completion_tokens", "max_new_tokens")
 """How models of Bedrock name the cap on their output; `max_tokens_to_sample` begins as the first."""
+_LOWEST = ("greater or equal", "greater than or equal", "range:", " -1", "'-1'")
+_MISTAKES = (
+    "exceed", "maximum allowed", "less or equal", "less than or equal", "budget_tokens",
+    "required", "extraneous", "not permitted", "not supported",
+)  # fmt: skip
+"""What is said of a cap that is too high, missing, unknown to a model or beside a long input: mistakes of programs."""
+
+
+def _is_too_low(message: str) -> bool:
+    """Whether a model's complaint about a cap may be that no answer fits into it."""
+    if not any(name in message for name in _CAPS):
+        return False
+    return any(part in message for part in _LOWEST) or not any(part in message for part in _MISTAKES)
 
 
 @lru_cache(maxsize=4096)

@@ -62,7 +62,8 @@ def set_caller(event: Event, who: Identity) -> None:
     key = who.access_key_id
     if key:
         event.provider_key_id, event.key_kind = word(key), _KEY_KINDS.get(key[:4], "")
-    if event.client == "console":
+    # An agent is the caller's word; the console has temporary keys.
+    if event.client == "console" and event.key_kind != "long_lived":
         event.auth_method = "console"
     else:
         event.auth_method = "sigv4" if key else "service" if who.invoked_by else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -109,12 +110,45 @@ def test_what_the_laboratories_did_to_keys_people_and_trails() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["max_tokens_to_sample: range: 1..1,000,000", "#/max_tokens: -1 is not greater or equal to 1"]
+    "message",
+    [
+        "max_tokens_to_sample: range: 1..1,000,000",
+        "#/max_tokens: -1 is not greater or equal to 1",
+        "max_tokens: Input should be greater than or equal to 1",
+    ],
 )
 def test_a_token_limit_below_one(message: str) -> None:
     event = event_of(call(errorCode="ValidationException", errorMessage=message))
     assert (event.outcome, event.error_code) == ("invalid", "ValidationException")
     assert event.markers == "read_only,probe:token_limit"
+    assert all(word in event.error_message.split() for word in re.findall(r"max_tokens\w*", message))
+
+
+def test_a_token_limit_below_one_among_other_errors() -> None:
+    message = "2 violations: #: extraneous key [system] is not permitted#/max_tokens: -1 is not greater or equal to 1"
+    event = event_of(call(errorCode="ValidationException", errorMessage=message))
+    assert event.markers == "read_only,probe:token_limit"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "input length and `max_tokens` exceed context limit: 188240 + 20000 > 200000",
+        "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for claude-opus-4-1-20250805",
+        "#/textGenerationConfig/maxTokenCount: 9000 is not less or equal to 8192",
+        "`max_tokens` must be greater than `thinking.budget_tokens`",
+        "#: extraneous key [max_tokens] is not permitted",
+        "max_tokens: Field required",
+    ],
+)
+def test_an_applications_error_with_a_token_limit_is_no_probe(message: str) -> None:
+    event = event_of(call(errorCode="ValidationException", errorMessage=message))
+    assert (event.outcome, event.markers) == ("invalid", "read_only")
+
+
+def test_a_long_lived_key_is_no_consoles_whatever_its_agent_says() -> None:
+    event = event_of(call(userAgent="console.amazonaws.com"))
+    assert (event.key_kind, event.client, event.auth_method) == ("long_lived", "console", "sigv4")
 
 
 def test_mantle_as_its_documentation_shows_it() -> None:
