@@ -25,15 +25,15 @@ _VOCABULARY = """
     filter first float following for format forbidden found free from function generated got greater had has have
     header high image images in incorrect input insufficient integer internal invalid invalid_api_key is issue it its
     item items json key large least length less limit limited limits list long lower maximum may max_tokens
-    max_completion_tokens max_output_tokens message messages method minimum minute missing model models more most must
-    name must_be need negative no non not null number object occurred of on one only or organization output overloaded
-    parameter parse part per permission permissions plan please policy prefill project prompt property provide
-    provided quota range rate rate_limit_exceeded reached reason reduce region request requested requests required
-    resource response result retry role safety schema see server service short should size some stop stream string
-    supplied support supported system temperature text than that the there thinking this tier time timeout to token
-    tokens too tool tool_calls tool_choice tool_result tool_use tools top_p total try type unable unauthorized
-    unavailable unexpected unknown unrecognized unsupported up upgrade usage use used user valid value values version
-    via violates was we were when which while with without within would you your
+    max_completion_tokens max_output_tokens max_tokens_to_sample message messages method minimum minute missing model
+    models more most must name must_be need negative no non not null number object occurred of on one only or
+    organization output overloaded parameter parse part per permission permissions plan please policy prefill project
+    prompt property provide provided quota range rate rate_limit_exceeded reached reason reduce region request
+    requested requests required resource response result retry role safety schema see server service short should size
+    some stop stream string supplied support supported system temperature text than that the there thinking this tier
+    time timeout to token tokens too tool tool_calls tool_choice tool_result tool_use tools top_p total try type
+    unable unauthorized unavailable unexpected unknown unrecognized unsupported up upgrade usage use used user valid
+    value values version via violates was we were when which while with without within would you your
     """
 _WORDS = frozenset(_VOCABULARY.split())
 

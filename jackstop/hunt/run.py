@@ -22,7 +22,7 @@ from jackstop.hunt.engines import DetectionFailed, Engine
 from jackstop.hunt.replay import LIVE, of_traffic, replayed
 from jackstop.hunt.report.result import Counts, Result, in_order
 from jackstop.hunt.tables import HAS_KEYS
-from jackstop.settings import Home
+from jackstop.settings import Home, load
 
 if TYPE_CHECKING:
     from jackstop.hunt.intake.corpus import Corpus, Intake
@@ -203,7 +203,7 @@ class Hunt:
     def _corpus(self, folder: Path, now_us: int) -> Corpus:
         from jackstop.hunt.intake.corpus import Corpus
 
-        return Corpus(folder, now_us)
+        return Corpus(folder, now_us, unused_days=load(self._home).lake.address_retention_days)
 
     def _engine(self, folder: Path) -> Engine:
         if self._asked.engine == "spark":

@@ -47,6 +47,26 @@ def openai_entry(number: int) -> dict[str, Any]:
     return {"id": f"audit_log-{number}", "type": "api_key.created", "effective_at": 1_795_000_000}
 
 
+def bucket_of_usage(start: int) -> dict[str, Any]:
+    """A bucket as OpenAI's usage API gives them."""
+    return {
+        "object": "bucket",
+        "start_time": start,
+        "end_time": start + 3_600,
+        "results": [
+            {
+                "object": "organization.usage.completions.result",
+                "input_tokens": 10,
+                "output_tokens": 5,
+                "num_model_requests": 2,
+                "project_id": "proj_1",
+                "api_key_id": "key_1",
+                "model": "gpt-5",
+            }
+        ],
+    }
+
+
 def document(records: list[Any]) -> bytes:
     """As trails write their files."""
     return json.dumps({"Records": records}, separators=(",", ":")).encode()

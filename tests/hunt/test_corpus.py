@@ -29,6 +29,7 @@ from tests.hunt.logs import (
     NOW_US,
     PACKED,
     astray,
+    bucket_of_usage,
     concatenated,
     document,
     events_in,
@@ -42,26 +43,6 @@ from tests.hunt.logs import (
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-
-
-def bucket_of_usage(start: int) -> dict[str, Any]:
-    """A bucket as OpenAI's usage API gives them."""
-    return {
-        "object": "bucket",
-        "start_time": start,
-        "end_time": start + 3_600,
-        "results": [
-            {
-                "object": "organization.usage.completions.result",
-                "input_tokens": 10,
-                "output_tokens": 5,
-                "num_model_requests": 2,
-                "project_id": "proj_1",
-                "api_key_id": "key_1",
-                "model": "gpt-5",
-            }
-        ],
-    }
 
 
 def test_parts_have_the_columns_of_the_lake(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import io
 import os
@@ -104,6 +105,24 @@ def test_what_unpacks_to_more_than_any_log_is_left(tmp_path: Path, monkeypatch: 
             size += len(piece)
         assert member.stream.fault == "its gz unpacks to more than 1000 times its size"
     assert size < 100 << 20
+
+
+def test_files_of_an_archive_that_lie_over_one_another_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "_BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr(unpack, "_BOMB_RATIO", 500)
+    path = tmp_path / "logs.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("first", bytes(900 << 10))
+        # Two names for the same bytes.
+        second = copy.copy(archive.filelist[0])
+        second.filename = "second"
+        archive.filelist.append(second)
+    (given,) = inputs_of([str(path)])
+    found = {member.name: member.why for member in members(given, lambda _size: None)}
+    assert found[f"{path}:first"] == ""
+    assert found[f"{path}:second"] == "it unpacks to more than any log does"
 
 
 def test_a_file_that_unpacks_to_itself_again_and_again_is_left(tmp_path: Path) -> None:

@@ -160,3 +160,25 @@ def test_rows_of_a_table_are_known_by_their_header(tmp_path: Path) -> None:
     assert intake.unknown == []
     assert intake.by_source == {"cloudtrail": 1}
     assert ids(events) == ["event-1"]
+
+
+def test_a_row_that_begins_as_json_makes_no_json_of_its_table(tmp_path: Path) -> None:
+    path = tmp_path / "export"
+    cells = {name.lower(): value if isinstance(value, str) else json.dumps(value) for name, value in trail(1).items()}
+    path.write_bytes(
+        b"".join(
+            as_csv([{"note": note} | cells]) if not place else as_csv([{"note": note} | cells]).partition(b"\n")[2]
+            for place, note in enumerate(("{}", "[1]"))
+        )
+    )
+    intake, events = taken(tmp_path / "corpus", path)
+    assert (intake.unknown, intake.set_aside_count, len(events)) == ([], 0, 2)
+
+
+@pytest.mark.parametrize("named", ["auto", "access_log"])
+def test_a_line_that_begins_as_json_makes_no_json_of_its_log(named: str, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    line = b'198.51.100.7 - - [20/Nov/2026:10:00:00 +0000] "POST /v1/chat/completions HTTP/1.1" 200 15 "-" "curl/8"\n'
+    path.write_bytes(line + b"{},x\n" + line)
+    intake, events = taken(tmp_path / "corpus", path, source=named)
+    assert (len(events), intake.set_aside_count) == (2, 1)

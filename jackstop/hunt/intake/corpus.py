@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import msgspec
+import pyarrow as pa
 
+import jackstop
 from jackstop.errors import UserError
-from jackstop.events import schema, sources, usage
+from jackstop.events import sources
+from jackstop.events.analytics import DAY_US
 from jackstop.hunt.intake import pool
-from jackstop.hunt.intake.inputs import Input
+from jackstop.hunt.intake.inputs import Input, is_gone
 from jackstop.hunt.intake.normalise import AUTO, MAX_LISTED, Task
 from jackstop.hunt.intake.parts import SUFFIX, USAGE_SUFFIX, Reading, SetAside, cut, readings_in, usage_beside
 from jackstop.hunt.intake.progress import Progress
@@ -34,6 +37,12 @@ _PACKED = {".gz": 12, ".zst": 12, ".bz2": 15, ".zip": 10}
 """How many times larger logs are when unpacked, so that batches are of a size."""
 _ALONE_BYTES = 4 << 20
 """Less than this is read sooner than other processes start."""
+
+UNUSED_DAYS = 90
+"""For which parts are kept that no hunt asks for: they hold addresses, and the lake keeps those as long."""
+_PASSING = "passing-"
+_MADE_BY = ("clock.py", "events/**/*.py", "gate/*.py", "hunt/intake/*.py", "ledger/prices*", "providers/drivers/*.py")
+"""What decides what becomes of a record."""
 
 Identity = tuple[str, str, str]
 Told = Callable[[Progress], None]
@@ -73,17 +82,21 @@ class Corpus:
     """Parts in a folder, and the inputs that they hold; with `keep=False`, in a folder for the while.
 
     Parts stay where they are as long as the corpus is open. `now_us` is when it is read: nothing happened a day later.
+    A part goes once all its inputs are gone, or nobody asked for it for `unused_days`.
     """
 
-    def __init__(self, folder: Path, now_us: int, *, keep: bool = True) -> None:
+    def __init__(self, folder: Path, now_us: int, *, keep: bool = True, unused_days: int = UNUSED_DAYS) -> None:
         self.now_us = now_us
-        self._passing = Path(tempfile.mkdtemp(prefix="jackstop-hunt-"))
-        self._root = folder if keep else self._passing
-        self._folder = self._root / f"parts-{_readers_version()}"
+        self._unused_us = unused_days * DAY_US
+        self._root = folder if keep else Path(tempfile.mkdtemp(prefix="jackstop-hunt-"))
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         self._in_use = _lock_file(self._root / "in-use")
         fcntl.flock(self._in_use, fcntl.LOCK_SH)
+        # Not before: whoever sweeps removes folders that are not its own.
+        self._folder = self._root / f"parts-{_readers_version()}"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._passing = Path(tempfile.mkdtemp(prefix=_PASSING, dir=self._root))
+        self._for_now = self._passing if keep else self._root
         self._footers: dict[Path, tuple[list[Reading], list[str]]] = {}
 
     def __enter__(self) -> Self:
@@ -95,7 +108,7 @@ class Corpus:
     def close(self) -> None:
         """Let go of the parts."""
         os.close(self._in_use)
-        shutil.rmtree(self._passing, ignore_errors=True)
+        shutil.rmtree(self._for_now, ignore_errors=True)
 
     def take_in(
         self, inputs: Sequence[Input], source: str = AUTO, *, jobs: int = 2, told: Told | None = None
@@ -108,7 +121,7 @@ class Corpus:
             held = self._only({_identity(each, source) for each in inputs if not each.passes}, source)
             known = {reading.identity for each in held for reading in each.readings}
             tasks = [
-                Task(fresh, source, self._folder / _name(batch, source), self.now_us)
+                Task(fresh, source, self._folder / _name(fresh, source), self.now_us)
                 for batch in _batches([each for each in inputs if not each.passes])
                 if (fresh := tuple(each for each in batch if _identity(each, source) not in known))
             ]
@@ -117,6 +130,8 @@ class Corpus:
                 for number, each in enumerate(inputs)
                 if each.passes
             ]
+            for part in held:
+                self._used(part.path)
             held += self._read(tasks, tasks_here, jobs, told)
         order = {each.held_as: number for number, each in enumerate(inputs)}
         held.sort(key=lambda part: min(order[each.place] for each in part.readings))
@@ -129,6 +144,9 @@ class Corpus:
         # What passes can be read by this process only.
         done = [(number, readings, here) for number, readings in pool.run(here, 1, watch.heard)]
         for number, readings in pool.run(tasks, jobs, watch.heard):
+            part = tasks[number].part
+            self._used(part)
+            self._footers.pop(part, None)
             done.append((number, readings, tasks))
             watch.finished(len(readings))
         return [_Held(of[number].part, readings) for number, readings, of in sorted(done, key=lambda each: each[0])]
@@ -138,9 +156,10 @@ class Corpus:
     def _parts(self) -> list[_Held]:
         """The parts that hold, and each input once."""
         found = sorted(each for each in self._folder.glob(f"*{SUFFIX}") if not _is_usage(each))
-        self._footers = {path: self._footers.get(path) or readings_in(path) for path in found}
+        footers = {path: self._footers.get(path) or _footer(path) for path in found}
+        self._footers = {path: footer for path, footer in footers.items() if footer is not None}
         replaced = {name for _, replaces in self._footers.values() for name in replaces}
-        return [_Held(path, self._footers[path][0]) for path in found if path.name not in replaced]
+        return [_Held(path, self._footers[path][0]) for path in self._footers if path.name not in replaced]
 
     def _only(self, wanted: set[Identity], source: str) -> list[_Held]:
         """The parts with wanted inputs, each cut where it holds others too."""
@@ -154,7 +173,7 @@ class Corpus:
                 others = [
                     each
                     for each in part.readings
-                    if each.version
+                    if _may_be_asked(each)
                     and each.identity not in wanted
                     and (each.forced != source or each.place not in places)
                 ]
@@ -178,21 +197,29 @@ class Corpus:
             os.close(lock)
 
     def _sweep(self) -> None:
-        """Remove what nobody will read again: replaced parts, what a kill left half, what other readers made."""
+        """Remove what nobody reads again: parts replaced, unused or damaged, what a kill left, what other code made."""
         try:
             fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             fcntl.flock(self._in_use, fcntl.LOCK_SH)
             return
-        holding = {each.path for each in self._parts()}
+        holding = {each.path for each in self._parts() if self._is_of_use(each)}
         holding |= {usage_beside(path) for path in holding}
         for path in self._folder.iterdir():
             if path not in holding:
                 path.unlink()
-        for other in self._root.glob("parts-*"):
-            if other != self._folder:
-                shutil.rmtree(other)
+        for other in (*self._root.glob("parts-*"), *self._root.glob(f"{_PASSING}*")):
+            if other not in {self._folder, self._passing}:
+                shutil.rmtree(other, ignore_errors=True)
         fcntl.flock(self._in_use, fcntl.LOCK_SH)
+
+    def _is_of_use(self, part: _Held) -> bool:
+        idle_us = self.now_us - part.path.stat().st_mtime_ns // 1_000
+        return idle_us < self._unused_us and any(map(_may_be_asked, part.readings))
+
+    def _used(self, part: Path) -> None:
+        """Note that a part is asked for now, or new: its time of change says when that was."""
+        os.utime(part, ns=(self.now_us * 1_000, self.now_us * 1_000))
 
 
 class _Watch:
@@ -251,6 +278,19 @@ def _add(found: Intake, reading: Reading) -> None:
         found.parts.append(Path(reading.place))
 
 
+def _footer(path: Path) -> tuple[list[Reading], list[str]] | None:
+    """What a part says of itself; None where it is damaged, so that its inputs are read anew."""
+    try:
+        return readings_in(path)
+    except (pa.ArrowException, OSError, KeyError, msgspec.DecodeError):
+        return None
+
+
+def _may_be_asked(reading: Reading) -> bool:
+    """Whether a hunt can ask for it again: it was read to its end, and its input is still there."""
+    return bool(reading.version) and not is_gone(reading.place)
+
+
 # -- batches ----------------------------------------------------------------------------------------------------
 
 
@@ -298,13 +338,9 @@ def _lock_file(path: Path) -> int:
 
 @lru_cache
 def _readers_version() -> str:
-    """Changes with the code that reads, and with the columns: what older code made is made anew."""
+    """Changes with the code that reads, the columns and the prices: what other code made is made anew."""
     digest = hashlib.blake2b(digest_size=8)
-    here = Path(__file__).parent
-    assert schema.__file__ is not None
-    assert usage.__file__ is not None
-    assert sources.__file__ is not None
-    code = [Path(schema.__file__), Path(usage.__file__), *sorted(Path(sources.__file__).parent.glob("*.py"))]
-    for path in (*code, *(here / f"{name}.py" for name in ("parts", "normalise", "decode", "documents"))):
+    package = Path(jackstop.__path__[0])
+    for path in sorted(each for pattern in _MADE_BY for each in package.glob(pattern) if each.is_file()):
         digest.update(path.read_bytes())
     return digest.hexdigest()

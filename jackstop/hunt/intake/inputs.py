@@ -167,6 +167,19 @@ def _file(path: Path) -> Input:
     return Input(_told(str(path)), os.path.realpath(path), about.st_size, f"{about.st_size}-{about.st_mtime_ns}")
 
 
+def is_gone(held_as: str) -> bool:
+    """Whether the file of an input is known to be gone; of buckets, and of names that are not UTF-8, nobody knows."""
+    if held_as.startswith(bucket.SCHEME) or "\\x" in held_as:
+        return False
+    try:
+        Path(held_as).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _told(path: str) -> str:
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
@@ -207,7 +220,9 @@ def _zipped(given: Input, file: IO[bytes], told: Callable[[int], None]) -> Itera
     if not file.seekable():
         yield Member(given.name, Stream(_Nothing()), "a zip archive can be read only from a file")
         return
+    unpacked = 0
     try:
+        size = file.seek(0, os.SEEK_END)
         archive = zipfile.ZipFile(file)
     except Exception as error:
         _pass_on(error)
@@ -218,9 +233,11 @@ def _zipped(given: Input, file: IO[bytes], told: Callable[[int], None]) -> Itera
             if about.filename.endswith("/"):  # `is_dir` fails on a name that is empty
                 continue
             name = f"{given.name}:{about.filename}"
-            if is_bomb(about.compress_size, about.file_size):
+            # Files of an archive may lie over one another, so that each by itself is no bomb.
+            if is_bomb(about.compress_size, about.file_size) or is_bomb(size, unpacked + about.file_size):
                 yield Member(name, Stream(_Nothing()), "it unpacks to more than any log does")
                 continue
+            unpacked += about.file_size
             try:
                 opened = archive.open(about)
             except (RuntimeError, NotImplementedError):

@@ -26,7 +26,7 @@ from jackstop.events.sources.entry import Origin, UnreadableEntry
 from jackstop.hunt.intake.decode import all_at_once, decoder, read
 from jackstop.hunt.intake.documents import Document, of_line
 from jackstop.hunt.intake.inputs import Input, Member, Stream, Unreadable, members
-from jackstop.hunt.intake.parts import ROWS, Reading, SetAside, Writer
+from jackstop.hunt.intake.parts import ROWS, Reading, SetAside, Unheld, Writer, is_held
 from jackstop.hunt.intake.recognise import HEAD, Kind, all_lists, is_claimed, recognise
 from jackstop.hunt.intake.records import BOM, Broken, Lines, Record, broken, each_line, in_lines
 from jackstop.hunt.intake.rows import Rows
@@ -45,27 +45,40 @@ Told = Callable[[int, int], None]
 
 
 class Task(NamedTuple):
-    """A batch: what to read, as which source (`auto`: as whichever claims it), and the part to make of it."""
+    """A batch: what to read, as which source (`auto`: as whichever claims it), and the part to make of it.
+
+    A `careful` reader looks at every row before it is written, and sets aside what no column holds.
+    """
 
     inputs: tuple[Input, ...]
     forced: str
     part: Path
     now_us: int
+    careful: bool = False
 
 
 def normalise(task: Task, told: Told) -> list[Reading]:
     """Make the part of a batch; what was read of each of its inputs. Raises UserError."""
+    # What passes cannot be read again.
+    task = task._replace(careful=any(each.passes for each in task.inputs))
     try:
-        writer = Writer(task.part)
         try:
-            readings = [_Reader(each, task, writer, told).read() for each in task.inputs]
-            writer.publish(readings)
-        except BaseException:
-            writer.give_up()
-            raise
+            return _written(task, told)
+        except Unheld:
+            return _written(task._replace(careful=True), told)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise UserError(f"{task.part.parent} cannot be written: {why}", "make room there, and begin again") from None
+
+
+def _written(task: Task, told: Told) -> list[Reading]:
+    writer = Writer(task.part)
+    try:
+        readings = [_Reader(each, task, writer, told).read() for each in task.inputs]
+        writer.publish(readings)
+    except BaseException:
+        writer.give_up()
+        raise
     return readings
 
 
@@ -104,6 +117,7 @@ class _Reader:
         self._forced = None if task.forced == AUTO else sources.source(task.forced)
         self._writer = writer
         self._told = told
+        self._careful = task.careful
         self._reading = Reading(given.name, given.held_as, given.version, task.forced)
         self._origin = Origin("", given.name, 0, task.now_us)
         self._events: dict[Source, list[Event]] = {}
@@ -217,7 +231,7 @@ class _Reader:
 
     def _entries(self, source: Source, entries: Sequence[Any]) -> list[int]:
         """Take in what a source can read; the numbers of the rest."""
-        read_one, origin, doubtful = source.read, self._origin, []
+        read_one, origin, doubtful = _carefully(source.read) if self._careful else source.read, self._origin, []
         # Where a type says nothing of what must be there, the source has to.
         claims = source.claims if source.shape == dict[str, Any] and self._forced is None else None
         for start in range(0, len(entries), ROWS):
@@ -242,6 +256,8 @@ class _Reader:
             origin = origin._replace(ref=f"{origin.ref}:{found.line}")
         try:
             source, done = read(hint, found, origin, sure=self._forced is not None)
+            if self._careful:
+                _look_at(done)
         except UnreadableEntry as error:
             self._aside(broken(found.raw, found.line, found.offset, str(error)))
         else:
@@ -271,6 +287,21 @@ class _Reader:
             chunk = held[start : start + ROWS]
             self._reading.content_dropped += _dropped(event.extra for event in chunk)
             self._writer.add(chunk, source.name, source.provider)
+
+
+def _carefully(read_one: Callable[[Any, Origin], Any]) -> Callable[[Any, Origin], Any]:
+    def reading(entry: Any, origin: Origin) -> Any:
+        done = read_one(entry, origin)
+        _look_at(done)
+        return done
+
+    return reading
+
+
+def _look_at(done: Any) -> None:
+    """Raises UnreadableEntry for an event, or rows of usage, that the columns do not hold."""
+    if not all(map(is_held, done if isinstance(done, list) else [done])):
+        raise UnreadableEntry("a value in it is more than a column holds")
 
 
 def _dropped(extras: Iterable[str]) -> int:

@@ -7,8 +7,8 @@ Rows of one input follow one another, so that a part can be cut: into the inputs
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ ROWS = 2_048
 _GROUP = 131_072
 """Rows of a Parquet row group: what a thread of an engine reads at once."""
 COMPRESSION = "zstd"
+
+
+class Unheld(Exception):
+    """A row with a value that its column cannot hold; which one is not known (see `is_held`)."""
 
 
 class SetAside(msgspec.Struct, frozen=True):
@@ -99,7 +103,7 @@ class Writer:
         return 0 if self._usage is None else self._usage.rows
 
     def add(self, events: Sequence[Event], source: str, provider: str) -> None:
-        """Events of one source; the provider is for those that name none."""
+        """Events of one source; the provider is for those that name none. Raises Unheld, for those before too."""
         if self._named != (source, provider):
             self._flush()
             self._named = (source, provider)
@@ -109,12 +113,17 @@ class Writer:
 
     def _flush(self) -> None:
         for start in range(0, len(self._pending), ROWS):
-            self._events.add(columns_of(self._pending[start : start + ROWS], *self._named))
+            with _columns():
+                batch = columns_of(self._pending[start : start + ROWS], *self._named)
+            self._events.add(batch)
         self._pending = []
 
     def add_usage(self, rows: Sequence[Usage]) -> None:
+        """Rows of usage. Raises Unheld."""
         columns = {name: [getattr(row, name) for row in rows] for name in usage.COLUMNS}
-        self.add_tables(None, pa.table(columns, schema=usage.SCHEMA))
+        with _columns():
+            table = pa.table(columns, schema=usage.SCHEMA)
+        self.add_tables(None, table)
 
     def add_tables(self, events: pa.Table | None, rows_of_usage: pa.Table | None) -> None:
         """Rows that were read before."""
@@ -125,6 +134,7 @@ class Writer:
             self._usage.add(batch)
 
     def publish(self, readings: Sequence[Reading], replaces: Sequence[str] = ()) -> None:
+        """Make it a part. Raises Unheld."""
         self._flush()
         if self._usage is not None:
             self._usage.publish({})
@@ -203,6 +213,36 @@ def _same(value: Any, kind: pa.DataType, count: int) -> pa.Array:
 @cache
 def _defaults(value: Any, kind: pa.DataType) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), ROWS)
+
+
+@contextmanager
+def _columns() -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        raise Unheld from None
+
+
+_PLAIN = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
+_BOUND = 1 << 63
+_OF_EVENTS = (msgspec.structs.astuple(Event()), tuple(_PLAIN[kind] for kind in _TYPES))
+_OF_USAGE = (msgspec.structs.astuple(Usage()), tuple(_PLAIN[kind] for kind in usage.SCHEMA.types))
+"""Of each column what most rows have in it, and the type of the others."""
+
+
+def is_held(row: Event | Usage) -> bool:
+    """Whether the columns hold every value of a row."""
+    columns = _OF_EVENTS if isinstance(row, Event) else _OF_USAGE
+    values = zip(msgspec.structs.astuple(row), *columns, strict=True)
+    return all(value is usual or _fits(value, kind) for value, usual, kind in values)
+
+
+def _fits(value: Any, kind: type[str | int]) -> bool:
+    if not isinstance(value, kind):
+        return value is None
+    if isinstance(value, str):
+        return value.isascii() or value == value.encode(errors="replace").decode()
+    return -_BOUND <= value < _BOUND
 
 
 # -- cutting ----------------------------------------------------------------------------------------------------

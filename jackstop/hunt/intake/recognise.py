@@ -87,25 +87,27 @@ def _recognised(head: bytes, whole: bool, forced: Source | None) -> Kind:
     if text[:1] not in {b"{", b"["} and b"\0" in head[:8_192]:
         return Kind("", None, "it is binary, and no log")
     form, sure = _json_form(bare, whole=whole)
+    of_json = None
     if form and (forced is None or sure or "text" not in forced.forms):
-        kind = _of_json(form, bare, forced)
-        if sure or not kind.why:
-            return kind
-    return _of_rows(head, whole, forced) or _of_text(bare, forced)
+        of_json = _of_json(form, bare, forced)
+        if not of_json.why:
+            return of_json
+    other = _of_rows(head, whole, forced) or _of_text(bare, forced)
+    return of_json if of_json is not None and sure and other.source is None else other
 
 
 def _json_form(head: bytes, *, whole: bool) -> tuple[Literal["document", "lines", ""], bool]:
     """JSON lines if the first line that is JSON is one object, and no document; else a document, or no JSON.
 
-    And whether it is sure: a bracket begins lines of other logs too.
+    And whether it is sure: a bracket begins lines of other logs too, and rows.
     """
-    for record in _first_lines(head):
+    for number, record in enumerate(_first_lines(head)):
         if record.raw[:1] not in {b"{", b"["}:
             continue
         ended = whole or record.offset + len(record.raw) < len(head)
         kind = end_kind(record.raw, all_lists(), is_claimed)
         if kind != "malformed":
-            return "lines" if kind == "record" and ended else "document", True
+            return "lines" if kind == "record" and ended else "document", number == 0
     return "document" if head.lstrip()[:1] in {b"{", b"["} else "", False
 
 
