@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jackstop.cases.finding import SEVERITIES
-from jackstop.cli.hunt import output
+from jackstop.cli.hunt import check_output, output
 from jackstop.cli.output import Columns, Subparsers, command, moment, print_rows
 from jackstop.cli.session import Session
 from jackstop.clock import SystemClock
@@ -77,8 +77,7 @@ def _assess(args: argparse.Namespace, session: Session) -> int:
         )
     if not 1 <= args.days <= _MOST_DAYS:
         raise UserError(f"{args.days} days is no span to look at", f"ask for 1 to {_MOST_DAYS}", 2)
-    if args.format == "html" and args.output is None and sys.stdout.isatty():
-        raise UserError("HTML is nothing for a terminal", "name a file with --output", 2)
+    check_output(args)
     accounts = [_account(vendor, getattr(args, f"{vendor}_url"), NEEDS) for vendor in wanted]
     found = assess(args.paths, accounts, session.home, SystemClock(), days=args.days, told=_say, asked=Asked())
     with output(args.output) as out:

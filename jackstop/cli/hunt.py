@@ -77,10 +77,9 @@ def _seconds(text: str) -> int:
 
 
 def _hunt(args: argparse.Namespace, session: Session) -> int:
-    if args.format == "html" and args.output is None and sys.stdout.isatty():
-        raise UserError("HTML is nothing for a terminal", "name a file with --output", 2)
     if args.spark_url and args.engine != "spark":
         raise UserError("--spark-url is for the engine spark", "add --engine spark", 2)
+    check_output(args)
     # DuckDB and Arrow take a moment to import, which no other command should wait for.
     from jackstop.hunt.run import Hunt
 
@@ -137,12 +136,13 @@ def _write_json(result: Result, out: TextIO) -> None:
 
 def _write_ocsf(result: Result, out: TextIO) -> None:
     from jackstop.hunt.report.ocsf import finding
+    from jackstop.hunt.report.text import gathered, some
 
     out.writelines(
         json.dumps(finding(each, result.abouts[each.detection], result.began_us)) + "\n" for each in result.findings
     )
-    for gap in result.coverage.blind:
-        print(f"not seen: {gap.where}: {gap.missing}", file=sys.stderr)
+    for gap, where in gathered(result.coverage.blind):
+        print(f"not seen: {gap.name}: {some(where)}: {gap.missing}", file=sys.stderr)
 
 
 def _write_html(result: Result, out: TextIO) -> None:
@@ -157,6 +157,19 @@ _WRITERS: dict[str, Callable[[Result, TextIO], None]] = {
     "ocsf": _write_ocsf,
     "html": _write_html,
 }
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """Raises UserError where the result could not be written, before anybody waits for it."""
+    if args.output is None:
+        if args.format == "html" and sys.stdout.isatty():
+            raise UserError("HTML is nothing for a terminal", "name a file with --output", 2)
+        return
+    path = Path(args.output)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", "name a file in it with --output", 2)
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {path.parent}", "make it first", 2)
 
 
 @contextmanager

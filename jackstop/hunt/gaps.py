@@ -81,7 +81,7 @@ def _records(seen: Seen, taken: Taken) -> Iterator[Gap]:
             "files.damaged",
             "blind",
             "hunt",
-            f"{len(damaged):,} files are damaged or end in the middle: {', '.join(damaged[:3])}",
+            f"{_files(len(damaged))} damaged or cut off in the middle: {', '.join(damaged[:3])}",
             "whatever was behind that place",
             "fetch them again",
         )
@@ -90,7 +90,7 @@ def _records(seen: Seen, taken: Taken) -> Iterator[Gap]:
             "files.unknown",
             "note",
             "hunt",
-            f"{len(taken.unknown):,} files are of no format that a hunt reads",
+            f"{_files(len(taken.unknown))} of no format that a hunt reads",
             "whatever is in them",
             "leave them out of the folder, or name their format with --source",
         )
@@ -112,6 +112,10 @@ def _records(seen: Seen, taken: Taken) -> Iterator[Gap]:
             "what those look for",
             "run it without --detection",
         )
+
+
+def _files(number: int) -> str:
+    return "1 file is" if number == 1 else f"{number:,} files are"
 
 
 # -- times -----------------------------------------------------------------------------------------------------------
@@ -146,7 +150,7 @@ def _hours(holes: Sequence[Hole]) -> str:
     total = sum(hole.hours for hole in holes)
     longest = sorted(holes, key=lambda hole: -hole.hours)[:2]
     told = ", ".join(f"{hole.hours} h from {iso(hole.first)[:13].replace('T', ' ')}:00" for hole in longest)
-    return f"{total} hours ({told}{', …' if len(holes) > 2 else ''})"
+    return f"{total} {'hour' if total == 1 else 'hours'} ({told}{', …' if len(holes) > 2 else ''})"
 
 
 def _history(seen: Seen) -> Iterator[Gap]:
@@ -197,7 +201,7 @@ def _aws(seen: Seen) -> Iterator[Gap]:
         yield Gap(
             "aws.cloudtrail",
             "blind",
-            f"account:{account}",
+            _place(account, "bedrock_invocations"),
             "there are invocation logs, and no CloudTrail of this account",
             "keys and users that were made, logging that was switched off, reconnaissance, refused calls",
             "add the account's CloudTrail files",
@@ -282,7 +286,7 @@ def _azure(seen: Seen) -> Iterator[Gap]:
             yield Gap(
                 "azure.request_response",
                 "blind",
-                f"account:{account}",
+                _place(account, "azure_activity" if account in managed else "azure_openai"),
                 "there is no call in a RequestResponse log of Azure OpenAI",
                 "every call of a model with a stolen key: the activity log has only what is done to resources",
                 "add a diagnostic setting with the categories RequestResponse and Audit to each resource",
@@ -291,7 +295,7 @@ def _azure(seen: Seen) -> Iterator[Gap]:
         yield Gap(
             "azure.activity",
             "blind",
-            f"account:{account}",
+            _place(account, "azure_openai"),
             "there is no activity log",
             "deployments, capacity and access that somebody added, keys that were listed or made anew",
             "export the subscription's activity log",
@@ -356,7 +360,11 @@ def _addresses(seen: Seen, taken: Taken) -> Iterator[Gap]:
 
 
 def _where(span: Span) -> str:
-    return f"account:{span.account}" if span.account else f"source:{span.source}"
+    return _place(span.account, span.source)
+
+
+def _place(account: str, source: str) -> str:
+    return f"account:{account}" if account else f"source:{source}"
 
 
 def not_run(silent: Iterable[Detection]) -> dict[str, int]:

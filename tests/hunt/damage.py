@@ -48,7 +48,7 @@ def deep(levels: int, *, listed: bool) -> str:
     return f"@{'list' if listed else 'object'}-{levels}@"
 
 
-_DEEP = re.compile(r'"@(list|object)-(\d+)@"')
+_DEEP = re.compile(r'"@(list|object)-(\d{1,5})@"')
 
 
 def written(record: Any, chance: random.Random) -> bytes:

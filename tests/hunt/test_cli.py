@@ -109,7 +109,7 @@ def test_each_finding_is_an_ocsf_detection_finding(hunt: Hunter, stolen: Path) -
         assert each["metadata"]["log_name"] == "hunt"
         assert each["finding_info"]["data_sources"] == ["cloudtrail"]
         assert each["resources"][0]["uid"] == STOLEN
-    assert "not seen: account:123456789012" in ran.err
+    assert "not seen: aws.mantle: account:123456789012: " in ran.err
 
 
 # -- how it ends -----------------------------------------------------------------------------------------------------
@@ -230,10 +230,10 @@ def test_nothing_stays_where_nothing_is_to_be_kept(
 
 def test_what_was_read_once_is_not_read_again(hunt: Hunter, stolen: Path) -> None:
     first = hunt.json(stolen).json
-    parts = {path: path.stat().st_mtime_ns for path in hunt.home.rglob("*.parquet")}
+    parts = {path: path.stat().st_ino for path in hunt.home.rglob("*.parquet")}
     assert parts
     again = hunt.json(stolen).json
-    assert {path: path.stat().st_mtime_ns for path in hunt.home.rglob("*.parquet")} == parts
+    assert {path: path.stat().st_ino for path in hunt.home.rglob("*.parquet")} == parts
     assert again["findings"] == first["findings"]
     assert again["counts"] == first["counts"]
 
@@ -255,9 +255,30 @@ def test_a_full_disk_is_said_to_be_one(hunt: Hunter, stolen: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_said_not_to_be(hunt: Hunter, stolen: Path, tmp_path: Path) -> None:
-    ran = hunt(stolen, "--output", tmp_path / "none" / "x.json")
-    assert ran.status == 3
-    assert "cannot be written: No such file or directory" in ran.err
+    for wrong in (tmp_path / "none" / "x.json", tmp_path):
+        ran = hunt(stolen, "--output", wrong)
+        assert (ran.status, ran.out) == (2, "")
+        assert str(wrong) in ran.err
+    # Nobody waits for a hunt that has nowhere to go.
+    assert not hunt.home.exists()
+
+
+def test_what_was_told_once_is_not_told_for_the_next_case(hunt: Hunter, logs: Path) -> None:
+    records = [
+        trail(
+            number,
+            userIdentity={"type": "IAMUser", "arn": f"{STOLEN}-{number}", "accessKeyId": f"AKIA{number}"},
+            eventSource="cloudtrail.amazonaws.com",
+            eventName="StopLogging",
+        )
+        for number in range(3)
+    ]
+    (logs / "trail.json").write_bytes(document(records))
+    told = hunt(logs).out
+    assert " in 3 cases" in told
+    assert told.count("why: Somebody deleted, stopped or narrowed") == 1
+    assert told.count("1. Ask whoever the principal belongs to.") == 1
+    assert told.count("What to do: as in the case of") == 2
 
 
 # -- as a process ----------------------------------------------------------------------------------------------------

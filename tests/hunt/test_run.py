@@ -165,6 +165,16 @@ def test_what_ended_before_a_time_is_history_and_no_finding(hunt: Hunter, logs: 
     assert later["counts"]["events"] == 1
 
 
+def test_a_key_of_another_gateway_is_ended_there() -> None:
+    from jackstop.cases.finding import Finding
+    from jackstop.cases.steps import About
+
+    for source, first in (("litellm_spend", "This key is another gateway's"), ("gate", "Limit the key")):
+        found = Finding("1", "many", "high", "key:k1", 1, 2, 1, sources=(source,))
+        (case,) = cases_of([found], {"many": About("many", what_to_do=("Limit the key.",), severity="high")})
+        assert case.steps[0].startswith(first)
+
+
 def test_findings_of_one_entity_or_cause_are_one_case() -> None:
     from jackstop.cases.finding import Finding
     from jackstop.cases.steps import About

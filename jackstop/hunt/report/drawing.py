@@ -85,7 +85,6 @@ class Chart(msgspec.Struct, frozen=True):
     ticks: tuple[Tick, ...]
     usual_y: float | None
     usual: str
-    most: int
     peak: str
     peak_at: str
     step: str
@@ -174,7 +173,7 @@ def chart(series: Series) -> Chart | None:
     bars = []
     for at, amount in series.points:
         height = max(1.0, amount * rise)
-        is_hot = any(first < at + series.step_us and last >= at for first, last in series.found)
+        is_hot = _is_found(series, at)
         width = max(1.0, series.step_us * scale - 1)
         bars.append(
             Bar(
@@ -196,14 +195,27 @@ def chart(series: Series) -> Chart | None:
         ticks=tuple(_ticks(start, end, _LEFT, scale)),
         usual_y=None if series.usual is None else _tidy(CHART_HEIGHT - series.usual * rise),
         usual="" if series.usual is None else amount_of(series, series.usual),
-        most=peak,
         peak=amount_of(series, peak),
         peak_at=_minute(peak_at),
-        step=_STEPS.get(series.step_us, f"{series.step_us // HOUR_US} hours"),
+        step=step_of(series),
     )
 
 
 _STEPS = {HOUR_US: "hour", DAY_US: "day", 7 * DAY_US: "week"}
+
+
+def step_of(series: Series) -> str:
+    """The step of a series in words."""
+    return _STEPS.get(series.step_us, f"{series.step_us // HOUR_US} hours")
+
+
+def peak_in_findings(series: Series) -> int:
+    """The most use of one step in which something was found, 0 where there is none."""
+    return max((amount for at, amount in series.points if _is_found(series, at)), default=0)
+
+
+def _is_found(series: Series, at: int) -> bool:
+    return any(first < at + series.step_us and last >= at for first, last in series.found)
 
 
 def amount_of(series: Series, amount: int) -> str:

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 MOST_CASES = 40
 """Cases that are told in full; of what is beyond, a line each."""
-MOST_STEPS = 12
 MOST_LANES = 20
 _MANIFOLD = 3
-_IS = ("are", "is")
+_IS, _THEY = ("are", "is"), ("they", "it")
 _GRAVE = ("critical", "high")
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -69,7 +68,8 @@ def paragraph(result: Result) -> str:
     cases = result.cases
     blind = sorted({gap.name for gap in result.coverage.blind})
     unseen = (
-        f"The logs have {_many(len(blind), 'blind spot')}, each listed below with the attacks that it would hide. "
+        f"The logs have {_many(len(blind), 'blind spot')}, listed below with the attacks that {_THEY[len(blind) == 1]} "
+        "would hide. "
         if blind
         else ""
     )
@@ -108,31 +108,46 @@ def _worst(case: Case) -> str:
 
 
 def _use(result: Result) -> str:
-    """How the peak compares with what was usual, where both are known."""
+    """Where use rose the most above the usual while something was found, in a sentence."""
+    risen = []
     for series in result.activity.series:
-        chart = drawing.chart(series)
-        if chart is not None and series.usual is not None and chart.most >= _MANIFOLD * max(1, series.usual):
-            was = f"from {chart.usual} as a rule" if series.usual else "where there was none before"
-            return f"Use of models in account {series.account} rose to {chart.peak} per {chart.step}, {was}. "
-    return ""
+        peak = drawing.peak_in_findings(series)
+        if series.usual is not None and peak >= _MANIFOLD * max(1, series.usual):
+            risen.append((peak / max(1, series.usual), peak, series))
+    if not risen:
+        return ""
+    _, peak, series = max(risen, key=lambda rise: rise[0])
+    usual = series.usual or 0
+    was = f"from {drawing.amount_of(series, usual)} as a rule" if usual else "where there was none before"
+    rose = f"rose to {drawing.amount_of(series, peak)} per {drawing.step_of(series)}"
+    return f"Use of models in account {series.account} {rose}, {was}. "
 
 
-def _steps(cases: list[Case]) -> list[tuple[str, str]]:
-    """What to do, in order: the steps of the gravest case first, each once, with whom it is about."""
+def _steps(cases: list[Case]) -> list[tuple[str, int, list[str]]]:
+    """What to do, in order: the steps of the gravest case first, each once.
+
+    Steps in a row that are about the same stand together: about whom, the number of the first, and the steps.
+    """
     about: dict[str, list[str]] = {}
     for case in cases:
         for step in case.steps:
             about.setdefault(step, []).append(case.entity)
-    return [(step, _whom(names, len(cases))) for step, names in about.items()][:MOST_STEPS]
+    groups: list[tuple[str, int, list[str]]] = []
+    for number, (step, names) in enumerate(about.items(), 1):
+        whom = _whom(names, len(cases))
+        if not groups or groups[-1][0] != whom:
+            groups.append((whom, number, []))
+        groups[-1][2].append(step)
+    return groups
 
 
 def _whom(names: list[str], cases: int) -> str:
     if cases == 1:
         return ""
     if len(names) == cases:
-        return "in every case"
+        return "In every case"
     more = len(names) - 1
-    return f"for {names[0]}" + (f" and {_many(more, 'other')}" if more else "")
+    return f"For {names[0]}" + (f" and {_many(more, 'other')}" if more else "")
 
 
 def _lower(title: str) -> str:

@@ -18,6 +18,11 @@ from jackstop.hunt.intake.parts import SetAside
 _LEVEL: dict[str, int] = {severity: level for level, severity in enumerate(SEVERITIES)}
 BLIND = "blind"
 _NOTHING = {None, ""}
+_OURS = "gate"
+_ELSEWHERE = (
+    "This key is another gateway's: block it there, since `jackstop key` and `jackstop cases respond` act on the keys "
+    "that Jackstop issued. What is said of them below is done there too."
+)
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -77,7 +82,8 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def steps(self) -> list[str]:
         """What to do, what the most severe findings ask for first; each step once."""
-        return list(dict.fromkeys(step for sign in self.signs for step in sign.about.what_to_do))
+        first = [step for each in self.findings for step in _first_steps(each)]
+        return list(dict.fromkeys([*first, *(step for sign in self.signs for step in sign.about.what_to_do)]))
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -195,8 +201,13 @@ def told(finding: Finding, what: About) -> dict[str, Any]:
         "evidence": finding.evidence,
         "sources": list(finding.sources),
         "meaning": what.meaning,
-        "what_to_do": list(what.what_to_do),
+        "what_to_do": [*_first_steps(finding), *what.what_to_do],
     }
+
+
+def _first_steps(finding: Finding) -> list[str]:
+    """What goes before a detection's own steps: they are written for keys of this gate."""
+    return [_ELSEWHERE] if finding.entity.startswith("key:") and _OURS not in finding.sources else []
 
 
 def history_of(finding: Finding) -> str:

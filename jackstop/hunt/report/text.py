@@ -16,6 +16,7 @@ SET_ASIDE_SHOWN = 10
 _NAMED = 3
 _LEAST_TIME, _MOST_TIME = 946_684_800_000_000, 4_102_444_800_000_000
 _LEAST_WIDTH, _MOST_WIDTH = 60, 120
+_HANGING = 2
 
 
 def lines(result: Result, width: int) -> Iterator[str]:
@@ -31,17 +32,19 @@ def _all(result: Result, width: int) -> Iterator[str]:
         yield f"{_many(len(result.findings), 'finding')} in {_many(len(cases), 'case')}: {counted(result.findings)}"
     else:
         yield "No findings, as far as these logs reach: see what could not be seen below."
+    known: set[str] = set()
+    asked: dict[tuple[str, ...], str] = {}
     for case in cases:
         yield ""
-        yield from _case(case, width)
+        yield from _case(case, width, known)
+        yield from _steps(case, width, asked)
     yield ""
     yield from _coverage(result.coverage, width)
     yield from _left_out(result, width)
     yield ""
     yield from _counts(result.counts)
-    yield f"{result.coverage.ran} detections ran on {result.engine} in {result.took_us / 1_000_000:.1f} s" + _not_run(
-        result
-    )
+    ran = f"{_many(result.coverage.ran, 'detection')} ran on {result.engine} in {result.took_us / 1_000_000:.1f} s"
+    yield from _wrapped("", ran + _not_run(result), width, 0)
 
 
 def told_lines(result: Result, fresh: Sequence[Finding]) -> Iterator[str]:
@@ -56,26 +59,37 @@ def told_lines(result: Result, fresh: Sequence[Finding]) -> Iterator[str]:
 # -- cases -----------------------------------------------------------------------------------------------------------
 
 
-def _case(case: Case, width: int) -> Iterator[str]:
+def _case(case: Case, width: int, known: set[str]) -> Iterator[str]:
+    """A case; why a detection matters is told where it comes first, and grows `known`."""
     yield f"{case.severity.upper()}  {case.title}"
     others = f", and {_many(len(case.entities) - 1, 'other')}" if len(case.entities) > 1 else ""
     yield f"  {case.entity}{others}"
     accounts = f", account {', '.join(case.accounts[:_NAMED])}" if case.accounts else ""
     yield f"  {span(case.first_seen, case.last_seen)}{accounts}"
     for sign in case.signs:
-        yield from _sign(sign, width)
+        yield from _sign(sign, width, is_told=sign.detection in known)
+        known.add(sign.detection)
+
+
+def _steps(case: Case, width: int, asked: dict[tuple[str, ...], str]) -> Iterator[str]:
+    """What to do; where an earlier case asks for just the same, that one is named."""
+    steps = tuple(case.steps)
+    if steps in asked:
+        yield from _wrapped("What to do: ", f"as in the case of {asked[steps]}", width, 2)
+        return
+    asked[steps] = case.entity
     yield "  What to do"
-    for number, step in enumerate(case.steps, 1):
+    for number, step in enumerate(steps, 1):
         yield from _wrapped(f"{number}. ", step, width, 4)
 
 
-def _sign(sign: Sign, width: int) -> Iterator[str]:
+def _sign(sign: Sign, width: int, *, is_told: bool) -> Iterator[str]:
     more = f" in {sign.findings} findings" if sign.findings > 1 else ""
     yield f"  - {sign.detection} ({sign.severity}): {sign.about.title}"
     yield f"    {span(sign.first_seen, sign.last_seen)}, {_many(sign.count, 'time')}{more}"
     if sign.evidence:
         yield from _wrapped("seen: ", evidence(sign), width, 4)
-    if sign.about.meaning:
+    if sign.about.meaning and not is_told:
         yield from _wrapped("why: ", " ".join(sign.about.meaning.split()), width, 4)
     if sign.history == "unproven":
         yield from _wrapped("", "unproven: there is too little history to say that this is new", width, 4)
@@ -109,7 +123,7 @@ def _coverage(coverage: Coverage, width: int) -> Iterator[str]:
     yield "Coverage"
     for span_ in coverage.spans:
         account = f" account {span_.account}" if span_.account else ""
-        regions = f", {_many(len(span_.regions), 'region')}: {_some(span_.regions)}" if span_.regions else ""
+        regions = f", {_many(len(span_.regions), 'region')}: {some(span_.regions)}" if span_.regions else ""
         when = span(span_.first_seen, span_.last_seen)
         yield from _wrapped("", f"{span_.source}{account}: {_many(span_.events, 'event')}, {when}{regions}", width, 2)
     for each in coverage.buckets:
@@ -119,10 +133,13 @@ def _coverage(coverage: Coverage, width: int) -> Iterator[str]:
         yield from _wrapped("", f"without history to compare with: {', '.join(coverage.unproven)}", width, 2)
     yield ""
     yield "What could not be seen"
-    for gap, where in gathered(coverage.gaps):
-        yield from _wrapped(f"{gap.level.upper()}  ", f"{gap.name}, {_some(where)}: {gap.missing}", width, 2)
-        yield from _wrapped("hides: ", gap.hides, width, 9)
-        yield from _wrapped("close: ", gap.close, width, 9)
+    gaps = gathered(coverage.gaps)
+    for place, (gap, where) in enumerate(gaps):
+        yield from _wrapped(f"{gap.level.upper()}  ", f"{gap.name}, {some(where)}: {gap.missing}", width, 2)
+        following = gaps[place + 1][0] if place + 1 < len(gaps) else None
+        if following is None or (gap.hides, gap.close) != (following.hides, following.close):
+            yield from _wrapped("hides: ", gap.hides, width, 9)
+            yield from _wrapped("close: ", gap.close, width, 9)
     if not coverage.gaps:
         yield "  nothing that is known of"
 
@@ -161,6 +178,8 @@ def _counts(counts: Counts) -> Iterator[str]:
         yield f"{_many(counts.set_aside_records, 'record')} set aside"
         for each in counts.set_aside[:SET_ASIDE_SHOWN]:
             yield f"  {each.file}:{each.line}: {each.why} (sha256 {each.sha256[:16]})"
+        if counts.set_aside_records > SET_ASIDE_SHOWN:
+            yield f"  and {counts.set_aside_records - SET_ASIDE_SHOWN:,} more: --json has the first thousand"
     for file, why in counts.unknown[:SET_ASIDE_SHOWN]:
         yield f"  {file}: not read: {why}"
     if len(counts.unknown) > SET_ASIDE_SHOWN:
@@ -201,18 +220,20 @@ def _many(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """The first few of them, and how many more there are."""
     listed = list(names)
     more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
     return ", ".join(listed[:_NAMED]) + more
 
 
 def _wrapped(first: str, text: str, width: int, indent: int) -> list[str]:
+    """Lines under one another; a text that nothing stands before goes on further in."""
     return textwrap.wrap(
         text,
         width,
         initial_indent=" " * indent + first,
-        subsequent_indent=" " * (indent + len(first)),
+        subsequent_indent=" " * (indent + (len(first) or _HANGING)),
         break_long_words=False,
         break_on_hyphens=False,
     )
