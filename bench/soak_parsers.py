@@ -1,6 +1,6 @@
 """Damaged logs of every source and in every form of file. Some alone: `python -m bench.soak_parsers [--help] NAME…`.
 
-Two run at a time, each for ten minutes; tests/hunt/fuzzing.py says what is damaged and what must hold.
+Four run at a time, each for ten minutes; tests/hunt/fuzzing.py says what is damaged and what must hold.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from jackstop.events import sources
 from tests.hunt import fuzzing
 
 SECONDS = 600
-AT_A_TIME = 2
+AT_A_TIME = 4
 HANGS_S = 120
 FAULTS_SHOWN = 10
 

@@ -248,6 +248,8 @@ def _checked(exchange: Exchange) -> dict[str, Any]:
             raise ProviderError(400, f"{name}: Input should be a valid {kind.__name__}")
     if not body["messages"]:
         raise ProviderError(400, "messages: at least one message is required")
+    if not isinstance(body.get("tools") or [], list):
+        raise ProviderError(400, "tools: Input should be a valid list")
     return body
 
 

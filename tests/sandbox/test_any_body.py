@@ -115,3 +115,11 @@ def test_a_deeply_nested_body_is_refused():
         "/anthropic/v1/messages", b'{"model": "claude-opus-5-5", "max_tokens": 9, "messages": [%s]}' % deep.encode()
     )
     assert status in {200, 400}
+
+
+@pytest.mark.parametrize("tools", [True, 1, "tool", {"name": "tool"}])
+def test_tools_of_anthropic_are_a_list(tools):
+    body = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    status, answer = call("/anthropic/v1/messages", json.dumps({**body, "tools": tools}).encode())
+    assert status == 400
+    assert b"tools" in answer
