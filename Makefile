@@ -35,11 +35,11 @@ check: setup ## format, lint, types and the fast tests, in under a minute
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgres"
 
-# Those that start the whole program mostly wait for processes: two at a time, each file in one, the longest first.
+# Those that start the whole program mostly wait for processes: three at a time, each file in one, the longest first.
 test: setup ## the whole suite, in 15 minutes at most
 	@failed=0; \
 	$(BIN)/pytest -q -n auto -m "not slow" || failed=1; \
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow || failed=1; \
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m slow || failed=1; \
 	exit $$failed
 
 soak: setup ## the long sizes of the long tests; writes bench/soak.md; ARGS="NAME --seed N" for one section
