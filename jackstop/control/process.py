@@ -318,6 +318,8 @@ class Control:
             laked = Position(row.lake_segment, row.lake_offset)
             if row.state == "closed" and (laked >= Position(row.segment, row.offset) > START or not folder.exists()):
                 shutil.rmtree(folder, ignore_errors=True)
+                if folder.exists():
+                    continue  # the next time
                 with self.store.begin() as conn:
                     conn.execute(update(instances).where(instances.c.id == row.id).values(state="gone"))
                 continue

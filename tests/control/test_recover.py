@@ -42,7 +42,10 @@ class Node:
         return made
 
     def die(self, gate):
-        """The process is gone, and with it the lock on its journal."""
+        """The process is gone, and with it its threads and the lock on its journal."""
+        gate.journal._closing = True
+        gate.journal._wake.set()
+        gate.journal._thread.join()
         os.close(gate.journal._lock_fd)
 
     def states(self):
