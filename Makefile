@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test soak bench lock clean
+.PHONY: help setup demo up check test long soak bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,12 +35,15 @@ check: setup ## format, lint, types and the fast tests, in under a minute
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgres"
 
-# Those that start the whole program mostly wait for processes: three at a time, each file in one, the longest first.
+# Those that start the whole program mostly wait for processes: two at a time, each file in one, the longest first.
 test: setup ## the whole suite, in 15 minutes at most
 	@failed=0; \
 	$(BIN)/pytest -q -n auto -m "not slow" || failed=1; \
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m slow || failed=1; \
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not long" || failed=1; \
 	exit $$failed
+
+long: setup ## the tests that take minutes each: every detection on a real Spark, a theft past the gate in real time
+	@$(BIN)/pytest -q -m long
 
 soak: setup ## the long sizes of the long tests; writes bench/soak.md; ARGS="NAME --seed N" for one section
 	@$(BIN)/python -m bench.soak $(ARGS)

@@ -17,7 +17,6 @@ settings.load_profile("suite")
 
 
 _LONGEST = (
-    "tests/reconcile/test_system.py",
     "tests/acceptance/test_crashes.py",
     "tests/gate/test_reload.py",
     "tests/acceptance/test_money.py",

@@ -30,7 +30,7 @@ from tests import spark
 from tests.hunt.goldens import Goldens, build, slot_of
 from tests.hunt.logs import NOW_US
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 AT_ONCE = 4
 DETECTIONS = list(shipped().values())
 each_detection = pytest.mark.parametrize("detection", DETECTIONS, ids=lambda each: each.name)

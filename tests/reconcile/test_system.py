@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.system import Sandbox, System, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ADMIN = "sk-admin-practice-0123456789"
 LONGEST_S = 200
