@@ -78,7 +78,8 @@ class Entry:
             event.response_bytes = answer.sent
         if ending == "broken" and event.outcome == "ok":
             event.outcome = "error"
-        if left and event.outcome in {"ok", "error", ""}:
+        # Who leaves after the provider reported an error has left for that.
+        if left and event.outcome in {"ok", "error", ""} and not event.error_code:
             event.outcome = "cancelled"
         route = admitted.opening.route
         metered = route.meter is not None

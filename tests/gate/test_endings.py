@@ -210,6 +210,28 @@ async def test_a_client_that_leaves_mid_stream(tmp_path: Path, choice: str) -> N
         assert event.cost_nusd == (COST if choice == "drain" else event.hold_nusd)
 
 
+async def test_a_client_that_leaves_because_of_an_error_in_the_stream_is_told_from_one_that_just_left(
+    tmp_path: Path,
+) -> None:
+    error = b'data: {"error":{"message":"overloaded","type":"server_error","code":null}}\n\n'
+
+    async def handle(asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(STREAM_HEAD + chunk(chat_events()[0]) + chunk(error))
+        await reader.read()  # nothing more comes: the gate ends it
+        return False
+
+    async with running(tmp_path, on_disconnect="close") as rig:
+        rig.provider.handle = handle
+        client = await rig.connect()
+        await client.send(post(rig.key(), STREAM))
+        await client.reader.readuntil(b"overloaded")
+        client.cut()
+        await rig.quiet()
+        event = only(rig).event
+        assert (event.outcome, event.error_code) == ("error", "server_error")
+        assert (event.cost_nusd, event.estimated) == (event.hold_nusd, True)
+
+
 async def test_the_keys_own_choice_goes_before_the_settings(tmp_path: Path) -> None:
     async with running(tmp_path) as rig:
         rig.provider.handle = streaming(chat_events(), gate=asyncio.Event())
