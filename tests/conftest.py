@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.moto", "tests.postgres")
 
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")

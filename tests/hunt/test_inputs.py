@@ -8,7 +8,6 @@ import io
 import os
 import sys
 import threading
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from jackstop.errors import UserError
 from jackstop.hunt.intake import bucket, unpack
@@ -234,21 +232,16 @@ def test_a_named_pipe_is_read_like_standard_input(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "practice")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "practice")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     bucket.client.cache_clear()
-    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
     client = boto3.session.Session().client("s3")
     client.create_bucket(Bucket="logs")
     yield client
     bucket.client.cache_clear()
-    server.stop()
 
 
 def test_objects_under_a_prefix_are_read(s3: Any, tmp_path: Path) -> None:

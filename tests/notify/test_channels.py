@@ -280,27 +280,16 @@ def test_findings_are_posted_with_the_header_that_authorises(receiver: HttpRecei
     assert first.json["class_uid"] == 2004
 
 
-@pytest.fixture(scope="module")
-def s3() -> Any:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def test_a_bucket_has_one_object_for_a_message_however_often_it_is_put(s3: str, monkeypatch: Any) -> None:
+def test_a_bucket_has_one_object_for_a_message_however_often_it_is_put(moto: str, monkeypatch: Any) -> None:
     import boto3
 
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     client = boto3.client(
-        "s3", endpoint_url=s3, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="key"
+        "s3", endpoint_url=moto, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="key"
     )
     client.create_bucket(Bucket="findings")
-    options = {"bucket": "findings", "prefix": "jackstop/", "region": "us-east-1", "endpoint": s3}
+    options = {"bucket": "findings", "prefix": "jackstop/", "region": "us-east-1", "endpoint": moto}
     for sent in (message(uid="msg_1"), message(uid="msg_1"), message(uid="msg_2")):
         send("ocsf-s3", sent, "id:key", **options)
     listed = [each["Key"] for each in client.list_objects_v2(Bucket="findings")["Contents"]]

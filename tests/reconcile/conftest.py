@@ -15,6 +15,7 @@ from jackstop.store.engine import Store
 from jackstop.store.tables import cases, credentials, findings, responses, usage
 from tests.control.command_bench import Bench
 from tests.providers.drivers.conftest import Practice, _served, practice  # noqa: F401 -- fixtures
+from tests.reconcile.cloud import cloud, shared_cloud  # noqa: F401 -- fixtures
 from tests.reconcile.world import Call, write
 
 HOUR_US = 3_600_000_000

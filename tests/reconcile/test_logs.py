@@ -1,134 +1,23 @@
-"""A Bedrock key whose requests CloudTrail names, in a trail in moto's S3 about the practice mantle."""
+"""A Bedrock key whose requests CloudTrail names: what of them the gate did not send."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 
 from jackstop.clock import to_datetime
 from jackstop.providers.drivers import bedrock
-from jackstop.reconcile.poll import Poller
 from jackstop.store.tables import cases, credentials, findings, open_holds, responses, usage
-from tests.control.command_bench import Bench
 from tests.reconcile import trail
-from tests.reconcile.world import Call, write
 
-HOUR_US = 3_600_000_000
 MINUTE = 60
 SHARED = Path(__file__).parents[3] / "shared"
 MARKER = "these words are content"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Any:
-    from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
-class Cloud:
-    """A credential at the practice mantle, the trail about it, and a worker that reads it."""
-
-    def __init__(self, bench: Bench, practice: Any, moto: str, *, exclusive: bool) -> None:
-        self.bench, self.practice = bench, practice
-        self._one_at_a_time = threading.Lock()
-        self.s3 = boto3.session.Session("setup", "setup").client("s3", endpoint_url=moto, region_name=trail.REGION)
-        self.s3.create_bucket(Bucket=trail.BUCKET)
-        self.key = practice.seed("bedrock", user="gate")
-        self.bench.clock.jump((practice.clock.now_us() - self.bench.clock.now_us()) / 1_000_000)
-        base_url = f"{practice.url}/bedrock-mantle"
-        bench.credential(
-            "main", base_url=base_url, secret=self.key["secret"], provider_key_id=self.key["id"], exclusive=exclusive
-        )
-        bench.run(
-            "administration add",
-            name="aws",
-            driver="bedrock",
-            base_url=f"{practice.url}/aws/iam",
-            secret="AKIAPRACTICE00000000:practice-secret",
-            options={"s3_url": moto},
-        )
-        place = {"user": "gate", "trail": f"s3://{trail.BUCKET}/{trail.PREFIX}"}
-        bench.run("administration link", name="main", administration="aws", place=place)
-        with bench.store.begin() as conn:
-            conn.execute(update(credentials).values(created_us=bench.clock.now_us() - HOUR_US))
-        self.poller = self.worker()
-        self.written = 0
-
-    def worker(self) -> Poller:
-        return Poller(self.ask, self.bench.home.lake, self.bench.clock)
-
-    def ask(self, name: str, args: dict[str, Any]) -> Any:
-        with self._one_at_a_time:
-            return self.bench.run(name, **args)
-
-    def pass_time(self, seconds: float) -> None:
-        self.practice.clock.advance(seconds)
-        self.bench.clock.advance(seconds)
-
-    def call(self, *, through_gate: bool, named: bool = True) -> dict[str, Any]:
-        """One call; what the provider has of it. `named` says whether the gate got its id."""
-        client = self.practice.openai("bedrock-mantle/v1", key=self.key["secret"])
-        messages = [{"role": "user", "content": "hello"}]
-        answer = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=messages, max_tokens=20)
-        found = answer.headers["x-amzn-requestid"]
-        row: dict[str, Any] = self.practice.row(lambda row: row["id"] == found)
-        if through_gate:
-            self.written += 1
-            request_id = found if named else ""
-            made = Call(row["ts"], 0, key=self.key["id"], credential="main", request_id=request_id)
-            write(self.bench.home.lake, [made], f"gate-1-{self.written}")
-        return row
-
-    def log(self, *rows: dict[str, Any], user: str = "gate", **fields: Any) -> None:
-        trail.put(self.s3, [trail.inference(row, user, **fields) for row in rows], self.bench.clock.now_us())
-
-    def poll(self) -> None:
-        self.poller.step()
-        self.poller.wait()
-
-    def rows(self, table: Any) -> list[Any]:
-        with self.bench.store.begin() as conn:
-            return list(conn.execute(select(table)).mappings())
-
-    def state(self) -> dict[str, Any]:
-        (row,) = self.bench.run("reconcile list")["rows"]
-        found: dict[str, Any] = row["log"]
-        return found
-
-    def sums(self) -> tuple[int, int]:
-        hours = self.state()["hours"]
-        return sum(hour["through"] for hour in hours), sum(hour["outside"] for hour in hours)
-
-
-@pytest.fixture
-def cloud(bench: Bench, practice: Any, moto: str) -> Cloud:
-    made = Cloud(bench, practice, moto, exclusive=True)
-    yield made
-    empty(made)
-
-
-@pytest.fixture
-def shared_cloud(bench: Bench, practice: Any, moto: str) -> Cloud:
-    made = Cloud(bench, practice, moto, exclusive=False)
-    yield made
-    empty(made)
-
-
-def empty(cloud: Cloud) -> None:
-    for entry in cloud.s3.list_objects_v2(Bucket=trail.BUCKET).get("Contents", []):
-        cloud.s3.delete_object(Bucket=trail.BUCKET, Key=entry["Key"])
 
 
 def test_one_request_that_the_gate_did_not_send_alerts_and_a_second_contains(cloud):
@@ -403,116 +292,3 @@ def test_an_invocation_log_tells_what_a_request_cost_and_nothing_that_was_said(c
     assert (finding["severity"], finding["count"]) == ("critical", 1)
     assert finding["evidence"]["shadow_nusd"] > 10**9
     assert MARKER not in str(cloud.rows(findings)) + str(cloud.bench.run("reconcile list"))
-
-
-# -- what may be the gate's own, though its books do not name it ----------------------------------------------------
-
-
-def unanswered(cloud: Cloud, row: dict[str, Any]) -> None:
-    """The gate's own entry of a call that it gave up waiting for."""
-    cloud.written += 1
-    made = Call(row["ts"], MINUTE * 1_000_000, key=cloud.key["id"], credential="main", seen=False, status=504)
-    write(cloud.bench.home.lake, [made], f"gate-1-{cloud.written}")
-
-
-def test_what_the_provider_did_not_answer_in_time_may_have_been_served_all_the_same(cloud):
-    common = cloud.call(through_gate=True)
-    slow = [cloud.call(through_gate=False) for _ in range(2)]
-    for row in slow:
-        unanswered(cloud, row)
-    cloud.pass_time(5 * MINUTE)
-    cloud.log(common, *slow)
-    cloud.poll()
-    assert cloud.rows(findings) == []
-    cloud.log(cloud.call(through_gate=False) | {"ts": slow[0]["ts"]})
-    cloud.pass_time(MINUTE)
-    cloud.poll()
-    (finding,) = cloud.rows(findings)
-    assert finding["count"] == 1
-
-
-def hold(cloud: Cloud, name: str, ts_us: int, credential: str) -> None:
-    with cloud.bench.store.begin() as conn:
-        row = {"id": name, "instance": "dead", "key_id": "k", "charges": [], "provider": "openai", "model": "gpt-4o"}
-        row |= {"state": "estimated" if "-tail-" in name else "open", "credential": credential}
-        conn.execute(insert(open_holds).values(**row, nusd=10**9, ts_us=ts_us))
-
-
-def test_a_journals_lost_end_may_have_told_of_any_number_of_requests(cloud):
-    common = cloud.call(through_gate=True)
-    lost = [cloud.call(through_gate=False) for _ in range(5)]
-    hold(cloud, "dead-tail-7", cloud.bench.clock.now_us(), "")
-    cloud.pass_time(5 * MINUTE)
-    after = cloud.call(through_gate=False)
-    cloud.pass_time(5 * MINUTE)
-    cloud.log(common, *lost, after)
-    cloud.poll()
-    (finding,) = cloud.rows(findings)
-    assert (finding["count"], finding["evidence"]["request"]) == (1, after["id"])
-
-
-def test_a_gate_that_died_had_its_requests_for_as_long_as_one_may_take(cloud):
-    begun_us = cloud.bench.clock.now_us()
-    cloud.pass_time(40 * MINUTE)
-    common, long_ = cloud.call(through_gate=True), cloud.call(through_gate=False)
-    hold(cloud, "dead-1-64", begun_us, "main")
-    cloud.pass_time(5 * MINUTE)
-    cloud.log(common, long_)
-    cloud.poll()
-    assert cloud.rows(findings) == []
-
-
-# -- whose a request is ---------------------------------------------------------------------------------------------
-
-
-def test_a_token_for_a_federated_user_is_its_makers(cloud):
-    common, theirs = cloud.call(through_gate=True), cloud.call(through_gate=False)
-    issuer = {"type": "IAMUser", "arn": f"arn:aws:iam::{trail.ACCOUNT}:user/gate", "userName": "gate"}
-    identity = {
-        "type": "FederatedUser",
-        "arn": f"arn:aws:sts::{trail.ACCOUNT}:federated-user/somebody",
-        "accountId": trail.ACCOUNT,
-        "accessKeyId": "ASIAPRACTICE00000001",
-        "sessionContext": {"sessionIssuer": issuer},
-    }
-    cloud.pass_time(5 * MINUTE)
-    cloud.log(common)
-    cloud.log(theirs, userIdentity=identity)
-    cloud.poll()
-    (finding,) = cloud.rows(findings)
-    assert finding["evidence"]["request"] == theirs["id"]
-
-
-def test_users_of_one_name_in_several_accounts_contain_nothing(cloud):
-    ours = cloud.call(through_gate=True)
-    others = [cloud.call(through_gate=False) for _ in range(3)]
-    cloud.pass_time(5 * MINUTE)
-    cloud.log(ours)
-    cloud.log(*others, recipientAccountId="111122223333")
-    cloud.poll()
-    (finding,) = cloud.rows(findings)
-    assert (finding["severity"], finding["evidence"]["account"]) == ("high", "111122223333")
-    assert cloud.rows(responses) == []
-
-
-def test_of_two_credentials_of_one_user_nobody_knows_which_to_contain(cloud):
-    fields = {"base_url": f"{cloud.practice.url}/bedrock-mantle", "secret": "second", "exclusive": True}
-    cloud.bench.credential("second", provider_key_id="ACCAPRACTICE00000002", **fields)
-    place = {"user": "gate", "trail": f"s3://{trail.BUCKET}/{trail.PREFIX}"}
-    cloud.bench.run("administration link", name="second", administration="aws", place=place)
-    theirs = [cloud.call(through_gate=False) for _ in range(3)]
-    cloud.pass_time(5 * MINUTE)
-    cloud.log(*theirs)
-    cloud.poll()
-    assert {row["severity"] for row in cloud.rows(findings)} == {"high"}
-    assert cloud.rows(responses) == []
-
-
-def test_the_runtime_is_one_service_under_both_of_its_names(cloud, monkeypatch):
-    monkeypatch.setattr(bedrock.BedrockDriver, "log_service", lambda _self, _url: "bedrock")
-    row = cloud.call(through_gate=True, named=False)
-    cloud.pass_time(5 * MINUTE)
-    fields = {"eventSource": "bedrock-runtime.amazonaws.com", "eventName": "InvokeModel"}
-    cloud.log(row, **fields, requestParameters={"modelId": "m"})
-    cloud.poll()
-    assert cloud.rows(findings) == []

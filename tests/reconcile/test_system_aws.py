@@ -43,17 +43,6 @@ def ask(url: str, secret: str) -> int:
             return error.code
 
 
-@pytest.fixture
-def moto() -> Any:
-    from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
 def test_a_stolen_bedrock_key_is_seen_by_id_and_replaced(tmp_path: Any, moto: str) -> None:
     s3 = boto3.session.Session("setup", "setup").client("s3", endpoint_url=moto, region_name=trail.REGION)
     s3.create_bucket(Bucket=trail.BUCKET)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -176,15 +175,6 @@ def served() -> Iterator[Practice]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def store_url() -> str:
     """What the tables do is tested elsewhere, on both databases."""
@@ -223,7 +213,6 @@ def test_a_key_gives_way_to_another_however_often_a_worker_dies(live: Any, drive
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 2])
 def test_aws_access_keys_in_moto(desk: RotationDesk, served: Practice, moto: str, lost: int) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", b"")).close()
     life = Life(desk, SimpleNamespace(url=moto, clock=served.clock), "aws")  # type: ignore[arg-type]
     life.begin("rotate")
     # Moto's STS knows a deleted key no more than a live one: its signatures are not looked at. IAM's list is.

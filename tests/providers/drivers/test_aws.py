@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,19 +22,8 @@ from jackstop.secret import Secret
 REGION = "us-east-1"
 
 
-@pytest.fixture(scope="module")
-def server() -> Any:
-    from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
-def told(server: str, path: str, body: str = "") -> None:
-    parts = urlsplit(server)
+def told(moto: str, path: str, body: str = "") -> None:
+    parts = urlsplit(moto)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     connection.request("POST", path, body)
     assert connection.getresponse().read() is not None
@@ -41,12 +31,11 @@ def told(server: str, path: str, body: str = "") -> None:
 
 
 @pytest.fixture
-def moto(server: str) -> Any:
+def moto(moto: str) -> Iterator[str]:
     """An empty account, in which policies are not checked until a test says so."""
-    told(server, "/moto-api/reset")
-    yield server
+    yield moto
     # The switch is the whole process's, so that the next test would meet it.
-    told(server, "/moto-api/reset-auth", "inf")
+    told(moto, "/moto-api/reset-auth", "inf")
 
 
 def checked(moto: str) -> None:

@@ -11,9 +11,7 @@ from jackstop.clock import US_PER_S, from_datetime
 from jackstop.providers.drivers.bedrock import DRIVER
 from jackstop.providers.drivers.driver import Administration, CallFailed
 from jackstop.secret import Secret
-from tests.providers.drivers.test_aws import moto, put, server, service
-
-__all__ = ["moto", "server"]  # fixtures
+from tests.providers.drivers.test_aws import put, service
 
 PLACE = {"user": "gate", "region": "us-east-1"}
 DAY_US = 86_400 * US_PER_S
