@@ -1,5 +1,8 @@
 -- Models that a principal tried within five minutes; those that it used well a day earlier or more do not count.
-WITH calls AS (
+-- Windows overlap by half, so that what takes half of one is never cut in two. What they find in a day is one
+-- finding, with the count of the fullest.
+WITH grids AS (SELECT 0 AS later UNION ALL SELECT 150000000 AS later),
+calls AS (
   SELECT ts, source, principal, account, provider_key_id, model_asked, region, src_net, client,
     CASE WHEN outcome IN ('invalid', 'denied', 'not_found') THEN model_asked END AS failed_model,
     MIN(CASE WHEN outcome = 'ok' THEN ts END) OVER (PARTITION BY principal, model_asked) AS worked_ts
@@ -22,6 +25,7 @@ SELECT
   MIN(src_net) AS network,
   MIN(client) AS client
 FROM calls
+CROSS JOIN grids
 WHERE worked_ts IS NULL OR ts - worked_ts < 86400000000
-GROUP BY principal, account, source, ts - mod(ts, 300000000)
+GROUP BY principal, account, source, ts - mod(ts + later, 300000000)
 HAVING COUNT(DISTINCT model_asked) >= 4 AND COUNT(DISTINCT failed_model) >= 2
