@@ -3,7 +3,8 @@ WITH calls AS (
   SELECT ts, ts - mod(ts, 3600000000) AS hour, account, principal, provider_key_id, key_kind, src_ip, user_agent, model_asked,
     CASE WHEN country <> '' THEN country END AS country, asn
   FROM events
-  WHERE source = 'cloudtrail' AND principal <> '' AND service LIKE 'bedrock%' AND src_ip <> ''
+  WHERE source = 'cloudtrail' AND principal <> '' AND src_ip <> ''
+    AND (service LIKE 'bedrock%' OR service = 'aws-external-anthropic')
 ),
 agents AS (
   SELECT hour, account, principal, provider_key_id, user_agent, COUNT(DISTINCT src_ip) AS addresses

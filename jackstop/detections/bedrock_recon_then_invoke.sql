@@ -6,7 +6,8 @@ calls AS (
   SELECT ts, account, principal, provider_key_id, key_kind, action, action_class, model_asked, region, src_net, client,
     ts - lag(ts) OVER (PARTITION BY principal, action_class ORDER BY ts) AS gap
   FROM events
-  WHERE source = 'cloudtrail' AND principal <> '' AND principal_kind <> 'service' AND service LIKE 'bedrock%'
+  WHERE source = 'cloudtrail' AND principal <> '' AND principal_kind <> 'service'
+    AND (service LIKE 'bedrock%' OR service = 'aws-external-anthropic')
     AND (action_class = 'list_models' OR (action_class = 'inference' AND outcome = 'ok'))
 ),
 after_lists AS (

@@ -21,6 +21,7 @@ SELECT
 FROM events
 CROSS JOIN grids
 WHERE source = 'cloudtrail' AND principal <> '' AND principal_kind <> 'service'
-  AND principal NOT LIKE '%:role/aws-service-role/%' AND service LIKE 'bedrock%' AND region <> ''
+  AND principal NOT LIKE '%:role/aws-service-role/%' AND region <> ''
+  AND (service LIKE 'bedrock%' OR service = 'aws-external-anthropic')
 GROUP BY principal, account, ts - mod(ts + later, 600000000)
 HAVING COUNT(DISTINCT region) >= 4

@@ -13,7 +13,7 @@ SELECT
   user_agent AS agent,
   MIN(src_net) AS network
 FROM events
-WHERE source = 'cloudtrail' AND principal <> '' AND key_kind IN ('long_lived', 'bearer') AND service LIKE 'bedrock%'
-  AND src_ip <> ''
+WHERE source = 'cloudtrail' AND principal <> '' AND key_kind IN ('long_lived', 'bearer') AND src_ip <> ''
+  AND (service LIKE 'bedrock%' OR service = 'aws-external-anthropic')
 GROUP BY principal, account, provider_key_id, user_agent, ts - mod(ts, 86400000000)
 HAVING COUNT(DISTINCT src_ip) >= 25

@@ -112,6 +112,25 @@ _MANTLE = {
     **_each("DeleteFile", "", "file", "deleted"),
 }
 
+# Claude Platform on AWS: Anthropic's own interface behind AWS's keys. An act has the name of its action in IAM:
+# https://docs.aws.amazon.com/claude-platform/latest/userguide/iam-actions.html and monitoring.html, read on 2026-11-23.
+# Workspaces are management events, all others here data events. Its event source, and that bearer keys are told among
+# the parameters, is from the queries of BeyondTrust/bedrock-keys-security. No record of it is published.
+_CLAUDE_PLATFORM = {
+    **_each("ListModels GetModel", "list_models"),
+    **_each("CreateInference CountTokens", "inference"),
+    **_each("CreateBatchInference", "commit_spend", "batch_job", "created"),
+    **_each("CancelBatchInference", "", "batch_job", "stopped"),
+    **_each("DeleteBatchInference", "", "batch_job", "deleted"),
+    **_each("GetBatchInference", "data_read", "batch_job", "read"),
+    **_each("ListBatchInferences", "read_config", "batch_job", "read"),
+    **_each("ListWorkspaces GetWorkspace", "read_config", "workspace", "read"),
+    **_each("ListFiles", "read_config", "file", "read"),
+    **_each("GetFile", "data_read", "file", "read"),
+    **_each("CreateFile", "", "file", "created"),
+    **_each("DeleteFile", "", "file", "deleted"),
+}
+
 # botocore's model of IAM. Keys, passwords and second factors are `key_admin`; who there is and what they may do is
 # `people_admin`. Bedrock's long-term API keys are service-specific credentials of `bedrock.amazonaws.com`.
 _IAM = {
@@ -309,6 +328,7 @@ BEDROCK = frozenset({
 ACTS: dict[str, dict[str, Act]] = {
     **dict.fromkeys(BEDROCK - {"bedrock-mantle", "aws-external-anthropic"}, _BEDROCK),
     "bedrock-mantle": _MANTLE,
+    "aws-external-anthropic": _CLAUDE_PLATFORM,
     "iam": _IAM,
     "sts": _STS,
     "signin": _SIGNIN,

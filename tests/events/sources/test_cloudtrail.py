@@ -174,6 +174,24 @@ def test_mantle_as_its_documentation_shows_it() -> None:
     assert MARK not in repr(event)
 
 
+@pytest.mark.parametrize(
+    ("act", "acts_class"),
+    [
+        ("CreateInference", "inference"),
+        ("CountTokens", "inference"),
+        ("ListModels", "list_models"),
+        ("CreateBatchInference", "commit_spend"),
+        ("GetBatchInference", "data_read"),
+        ("GetWorkspace", "read_config"),
+    ],
+)
+def test_claude_platform_by_its_actions_in_iam(act: str, acts_class: str) -> None:
+    asked = {"callWithBearerToken": True, "bearerTokenType": "AEAA"}
+    event = event_of(call("aws-external-anthropic", act, requestParameters=asked, eventCategory="Data"))
+    assert (event.service, event.action_class) == ("aws-external-anthropic", acts_class)
+    assert by_bearer(event)
+
+
 def test_mantle_names_a_limit_below_one_itself() -> None:
     asked = {"model": "anthropic.claude-opus-4-7", "max_tokens": -1}
     event = event_of(call("bedrock-mantle", "CreateInference", requestParameters=asked))
