@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Never, TypeVar
@@ -79,6 +80,16 @@ def every(page: Callable[[str], tuple[list[T], str]]) -> Iterator[T]:
             raise CallFailed("failed", "a list of the provider goes round in a circle")
         cursor = following
     raise CallFailed("failed", f"a list of the provider has more than {MOST_PAGES:,} pages")
+
+
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """Around a call that ends a key: one that is gone already needs no ending. Any other CallFailed goes on."""
+    try:
+        yield
+    except CallFailed as error:
+        if error.why != "missing":
+            raise
 
 
 def required(place: Mapping[str, str], name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from jackstop.clock import from_datetime
 from jackstop.providers.drivers import aws_logs, aws_metrics
-from jackstop.providers.drivers.answers import Absent, required
+from jackstop.providers.drivers.answers import Absent, required, unless_gone
 from jackstop.providers.drivers.aws_client import REGION, administrator, answered, client, pages
 from jackstop.providers.drivers.aws_metrics import Buckets
 from jackstop.providers.drivers.driver import (
@@ -133,11 +133,8 @@ class AwsDriver(Absent):
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         """Make a key inactive."""
-        try:
+        with unless_gone():
             self._set(admin, place, key_id, "Inactive")
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def enable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         """Make a key active."""
@@ -146,12 +143,8 @@ class AwsDriver(Absent):
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
         """Delete a key for good."""
         iam = administrator("iam", admin)
-        try:
-            with answered("delete_access_key"):
-                iam.delete_access_key(UserName=required(place, "user"), AccessKeyId=key_id)
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
+        with unless_gone(), answered("delete_access_key"):
+            iam.delete_access_key(UserName=required(place, "user"), AccessKeyId=key_id)
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
         """By asking STS who it is, which needs no permission and cannot be denied by one."""

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 from jackstop.clock import from_datetime
 from jackstop.providers.drivers import aws_logs, aws_metrics, trial
-from jackstop.providers.drivers.answers import Absent, required
+from jackstop.providers.drivers.answers import Absent, required, unless_gone
 from jackstop.providers.drivers.aws import USAGE_OPTIONS, USAGE_PLACES
 from jackstop.providers.drivers.aws_client import administrator, answered
 from jackstop.providers.drivers.aws_metrics import Buckets
 from jackstop.providers.drivers.driver import (
     Administration,
-    CallFailed,
     Created,
     Kind,
     LogPage,
@@ -127,11 +126,8 @@ class BedrockDriver(Absent):
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         """Make a key inactive."""
-        try:
+        with unless_gone():
             self._set(admin, place, key_id, "Inactive")
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def enable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         """Make a key active."""
@@ -140,14 +136,8 @@ class BedrockDriver(Absent):
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
         """Delete a key for good."""
         iam = administrator("iam", admin)
-        try:
-            with answered("delete_service_specific_credential"):
-                iam.delete_service_specific_credential(
-                    UserName=required(place, "user"), ServiceSpecificCredentialId=key_id
-                )
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
+        with unless_gone(), answered("delete_service_specific_credential"):
+            iam.delete_service_specific_credential(UserName=required(place, "user"), ServiceSpecificCredentialId=key_id)
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
         """By the list of models at the root of `bedrock-mantle`, whichever of its shapes the credential's URL is of."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from jackstop.providers.drivers.answers import Absent, micros, required, shaped
+from jackstop.providers.drivers.answers import Absent, micros, required, shaped, unless_gone
 from jackstop.providers.drivers.calls import call, path
 from jackstop.providers.drivers.driver import (
     Administration,
@@ -110,21 +110,15 @@ class GoogleServiceAccountDriver(Absent):
         return Created(made.id, Secret(made.data), made.expires_us)
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
-        try:
+        with unless_gone():
             call("POST", _url(admin, place, key_id) + ":disable", bearer(admin), {}, ca=admin.ca)
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def enable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         call("POST", _url(admin, place, key_id) + ":enable", bearer(admin), {}, ca=admin.ca)
 
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
-        try:
+        with unless_gone():
             call("DELETE", _url(admin, place, key_id), bearer(admin), ca=admin.ca)
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
         """By asking for a token, at the address that the key's own file names."""

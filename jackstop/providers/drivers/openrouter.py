@@ -12,11 +12,10 @@ import msgspec
 
 from jackstop.clock import US_PER_S, SystemClock, to_datetime
 from jackstop.providers.drivers import openrouter_usage, trial
-from jackstop.providers.drivers.answers import Absent, Buckets, Limits, micros, shaped
+from jackstop.providers.drivers.answers import Absent, Buckets, Limits, micros, shaped, unless_gone
 from jackstop.providers.drivers.calls import call, path
 from jackstop.providers.drivers.driver import (
     Administration,
-    CallFailed,
     Created,
     Kind,
     Option,
@@ -103,21 +102,15 @@ class OpenRouterDriver(Absent):
         return Created(made.data.hash, Secret(made.key), micros(made.data.expires_at))
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
-        try:
+        with unless_gone():
             change(admin, key_id, {"disabled": True})
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def enable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         change(admin, key_id, {"disabled": False})
 
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
-        try:
+        with unless_gone():
             call("DELETE", admin.base_url + path("keys", key_id), headers(admin), ca=admin.ca)
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
         """By what the key says of itself. OpenRouter's list of models is open to all, and so proves nothing."""

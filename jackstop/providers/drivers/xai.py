@@ -15,11 +15,10 @@ import msgspec
 
 from jackstop.clock import SystemClock
 from jackstop.providers.drivers import trial
-from jackstop.providers.drivers.answers import Absent, every, micros, required, shaped
+from jackstop.providers.drivers.answers import Absent, every, micros, required, shaped, unless_gone
 from jackstop.providers.drivers.calls import call, path
 from jackstop.providers.drivers.driver import (
     Administration,
-    CallFailed,
     Created,
     Kind,
     Option,
@@ -114,21 +113,15 @@ class XaiDriver(Absent):
         return Created(made.apiKeyId, Secret(made.apiKey), micros(made.expireTime))
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
-        try:
+        with unless_gone():
             _turn(admin, key_id, disabled=True)
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def enable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         _turn(admin, key_id, disabled=False)
 
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
-        try:
+        with unless_gone():
             call("DELETE", admin.base_url + path("auth", "api-keys", key_id), _headers(admin), ca=admin.ca)
-        except CallFailed as error:
-            if error.why != "missing":
-                raise
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
         return trial.list_models(provider, base_url, secret, ca, refused=trial.XAI)
