@@ -21,7 +21,7 @@ import msgspec
 
 from jackstop.clock import US_PER_S, to_datetime
 from jackstop.providers.drivers.answers import every, micros, shaped
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import bearing, call, path
 from jackstop.providers.drivers.driver import Administration, CallFailed
 
 HOUR_US = 3_600 * US_PER_S
@@ -182,7 +182,7 @@ def openai(admin: Administration, since_us: int, until_us: int, folder: Path) ->
     """An organisation at OpenAI, with its usage by the hour from `since_us` to `until_us`."""
     reading = Reading("openai", folder)
     needs = OPENAI_NEEDS
-    headers = {"Authorization": f"Bearer {admin.secret.reveal().decode()}"}
+    headers = bearing(admin.secret)
     reading.keys("keys of projects", needs["keys of projects"], lambda: _project_keys(admin, headers, until_us))
     reading.keys("admin keys", needs["admin keys"], lambda: _admin_keys(admin, headers, until_us))
     span = {"bucket_width": "1h", "limit": _MOST_HOURS, "start_time": _whole_hour(since_us) // US_PER_S}

@@ -14,6 +14,7 @@ from jackstop.gate.listening import is_loopback
 from jackstop.notify.deadline import CONNECT_S, cut_off
 from jackstop.notify.http import tls_context
 from jackstop.providers.drivers.driver import CallFailed, Why
+from jackstop.secret import Secret
 
 CALL_S = 20.0
 _ANSWER_BYTES = 16 * 1024 * 1024
@@ -107,6 +108,11 @@ def exchange(
     if len(said) > _ANSWER_BYTES:
         raise CallFailed("failed", f"{shown(url)} answered with more than {_ANSWER_BYTES:,} bytes")
     return answer.status, said, {name.lower(): value for name, value in answer.headers.items()}
+
+
+def bearing(secret: Secret) -> dict[str, str]:
+    """The header of a call that shows the secret as a bearer token."""
+    return {"Authorization": f"Bearer {secret.reveal().decode()}"}
 
 
 def path(*parts: str) -> str:

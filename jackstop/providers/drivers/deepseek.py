@@ -11,7 +11,7 @@ import msgspec
 
 from jackstop.providers.drivers.answers import nusd, shaped
 from jackstop.providers.drivers.assisted import AssistedDriver
-from jackstop.providers.drivers.calls import call
+from jackstop.providers.drivers.calls import bearing, call
 from jackstop.secret import Secret
 
 
@@ -44,8 +44,7 @@ def balance(base_url: str, secret: Secret, ca: str = "") -> dict[str, int]:
 
     It is the whole account's, so that what it falls by is what all of its keys have spent. Raises CallFailed.
     """
-    bearer = {"Authorization": f"Bearer {secret.reveal().decode()}"}
-    found = shaped(call("GET", f"{base_url}/user/balance", bearer, ca=ca), _Balances, "the balance")
+    found = shaped(call("GET", f"{base_url}/user/balance", bearing(secret), ca=ca), _Balances, "the balance")
     return {balance.currency: nusd(balance.total_balance) for balance in found.balance_infos}
 
 

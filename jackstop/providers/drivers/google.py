@@ -12,7 +12,7 @@ import msgspec
 
 from jackstop.providers.drivers import google_budgets, trial
 from jackstop.providers.drivers.answers import Absent, every, micros, required, shaped
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import bearing, call, path
 from jackstop.providers.drivers.driver import (
     Administration,
     CallFailed,
@@ -157,8 +157,7 @@ class GoogleDriver(Absent):
         """By Gemini's list of models in OpenAI's shape, wherever below `/v1beta` the credential's URL leads."""
         parts = urlsplit(base_url)
         root = f"{parts.scheme}://{parts.netloc}{parts.path.partition('/v1beta')[0]}"
-        headers = {"Authorization": f"Bearer {secret.reveal().decode()}"}
-        return trial.judged("GET", f"{root}/v1beta/openai/models", headers, ca=ca, refused=trial.GOOGLE)
+        return trial.judged("GET", f"{root}/v1beta/openai/models", bearing(secret), ca=ca, refused=trial.GOOGLE)
 
     def limits(self, admin: Administration, place: Mapping[str, str]) -> Limits:
         """The spend caps of the project, none where the place names no billing account."""

@@ -16,7 +16,7 @@ import msgspec
 from jackstop.clock import US_PER_S, SystemClock, from_datetime, to_datetime
 from jackstop.providers.drivers import trial
 from jackstop.providers.drivers.answers import Absent, every, micros, required, shaped
-from jackstop.providers.drivers.calls import call
+from jackstop.providers.drivers.calls import bearing, call
 from jackstop.providers.drivers.driver import (
     Administration,
     CallFailed,
@@ -100,14 +100,13 @@ class MistralDriver(Absent):
 
 def _call(method: str, admin: Administration, *, query: Mapping[str, object] | None = None, body: object = None) -> Any:
     """Ask with the header that the guide names, and where that is denied with the one of the generated reference."""
-    text = admin.secret.reveal().decode()
     url = admin.base_url + "/api-keys"
     try:
-        return call(method, url, {"x-api-key": text}, body, query=query, ca=admin.ca)
+        return call(method, url, {"x-api-key": admin.secret.reveal().decode()}, body, query=query, ca=admin.ca)
     except CallFailed as error:
         if error.why != "denied":
             raise
-    return call(method, url, {"Authorization": f"Bearer {text}"}, body, query=query, ca=admin.ca)
+    return call(method, url, bearing(admin.secret), body, query=query, ca=admin.ca)
 
 
 def _keys(admin: Administration) -> list[_Key]:

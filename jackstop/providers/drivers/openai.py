@@ -16,7 +16,7 @@ import msgspec
 from jackstop.clock import US_PER_S, SystemClock
 from jackstop.providers.drivers import openai_usage, trial
 from jackstop.providers.drivers.answers import Absent, Buckets, Limits, every, micros, required, shaped
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import bearing, call, path
 from jackstop.providers.drivers.driver import (
     Administration,
     AuditPage,
@@ -146,7 +146,7 @@ class OpenAIDriver(Absent):
         account = place.get("service_account") or _account_of(admin, place, beside)
         body = {"name": name} if expires_s is None else {"name": name, "expires_in_seconds": expires_s}
         url = _project(admin, place) + path("service_accounts", account, "api_keys")
-        made = shaped(call("POST", url, _headers(admin), body, ca=admin.ca), _Made, "making a key")
+        made = shaped(call("POST", url, bearing(admin.secret), body, ca=admin.ca), _Made, "making a key")
         return Created(made.id, Secret(made.value), micros(made.expires_at))
 
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
@@ -178,23 +178,19 @@ class OpenAIDriver(Absent):
         return trial.list_models(provider, base_url, secret, ca)
 
     def usage(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
-        return openai_usage.usage(admin, _headers(admin), place, since_us, until_us)
+        return openai_usage.usage(admin, place, since_us, until_us)
 
     def costs(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
-        return openai_usage.costs(admin, _headers(admin), place, since_us, until_us)
+        return openai_usage.costs(admin, place, since_us, until_us)
 
     def limits(self, admin: Administration, place: Mapping[str, str]) -> Limits:
-        return openai_usage.limits(admin, _headers(admin), place)
+        return openai_usage.limits(admin, place)
 
     def set_limit(self, admin: Administration, place: Mapping[str, str], amount_nusd: int) -> ProviderLimit:
-        return openai_usage.set_limit(admin, _headers(admin), place, amount_nusd)
+        return openai_usage.set_limit(admin, place, amount_nusd)
 
     def audit(self, admin: Administration, since_us: int, cursor: str) -> AuditPage:
-        return openai_usage.audit(admin, _headers(admin), since_us, cursor)
-
-
-def _headers(admin: Administration) -> dict[str, str]:
-    return {"Authorization": f"Bearer {admin.secret.reveal().decode()}"}
+        return openai_usage.audit(admin, since_us, cursor)
 
 
 def _project(admin: Administration, place: Mapping[str, str]) -> str:
@@ -207,7 +203,7 @@ def _keys(admin: Administration, place: Mapping[str, str]) -> list[_Key]:
 
     def page(cursor: str) -> tuple[list[_Key], str]:
         query = {"limit": _PAGE, "owner_project_access": "any", "after": cursor or None}
-        keys = shaped(call("GET", url, _headers(admin), query=query, ca=admin.ca), _Keys, "listing keys")
+        keys = shaped(call("GET", url, bearing(admin.secret), query=query, ca=admin.ca), _Keys, "listing keys")
         return keys.data, (keys.last_id or "") if keys.has_more else ""
 
     return list(every(page))
@@ -229,7 +225,7 @@ def _refused(
 ) -> bool:
     """Whether the server does not do this to this key (400), or with `gone` false does not know the call (404)."""
     try:
-        call(*what, _headers(admin), body, ca=admin.ca)
+        call(*what, bearing(admin.secret), body, ca=admin.ca)
     except CallFailed as error:
         if error.why == "missing":
             return not gone

@@ -13,7 +13,7 @@ import msgspec
 
 from jackstop.clock import US_PER_S
 from jackstop.providers.drivers.answers import every, shaped
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import bearing, call, path
 from jackstop.providers.drivers.driver import Administration, AuditPage, Bucket, CallFailed, ProviderLimit
 from jackstop.providers.drivers.feed import Entry, forward
 from jackstop.providers.drivers.openai_reports import of_costs, of_usage
@@ -48,9 +48,7 @@ class _Log(msgspec.Struct):
     last_id: str | None = None
 
 
-def usage(
-    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], since_us: int, until_us: int
-) -> list[Bucket]:
+def usage(admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> list[Bucket]:
     """By minute, key, model and service tier: completions (Responses among them) and embeddings."""
     found = []
     for kind, group_by in (
@@ -58,51 +56,47 @@ def usage(
         ("embeddings", ["api_key_id", "model"]),
     ):
         query = {"bucket_width": "1m", "limit": _MOST_MINUTES, "group_by": group_by}
-        for start_us, result in _results(admin, headers, place, f"usage/{kind}", query, MINUTE_S, since_us, until_us):
+        for start_us, result in _results(admin, place, f"usage/{kind}", query, MINUTE_S, since_us, until_us):
             found.append(of_usage(result, f"usage of {kind}", start_us, MINUTE_S * US_PER_S))
     return found
 
 
-def costs(
-    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], since_us: int, until_us: int
-) -> list[Bucket]:
+def costs(admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> list[Bucket]:
     """By day, key and line item, of everything that the organization is charged for in dollars."""
     query = {"bucket_width": "1d", "limit": _MOST_DAYS, "group_by": ["api_key_id", "line_item"]}
-    spans = _results(admin, headers, place, "costs", query, _DAY_S, since_us, until_us)
+    spans = _results(admin, place, "costs", query, _DAY_S, since_us, until_us)
     charged = [of_costs(result, start_us, _DAY_S * US_PER_S) for start_us, result in spans]
     return [bucket for bucket in charged if bucket is not None]
 
 
-def limits(admin: Administration, headers: Mapping[str, str], place: Mapping[str, str]) -> list[ProviderLimit]:
+def limits(admin: Administration, place: Mapping[str, str]) -> list[ProviderLimit]:
     """The project's hard monthly limit, where the place names one, and the organization's."""
     found = []
     if place.get("project"):
-        found.append(_limit(admin, headers, place["project"]))
-    found.append(_limit(admin, headers, ""))
+        found.append(_limit(admin, place["project"]))
+    found.append(_limit(admin, ""))
     return found
 
 
-def set_limit(
-    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], amount_nusd: int
-) -> ProviderLimit:
+def set_limit(admin: Administration, place: Mapping[str, str], amount_nusd: int) -> ProviderLimit:
     """Set the project's limit, or without a project the organization's, in whole cents and never above the amount."""
     cents = amount_nusd // _NUSD_PER_CENT
     if cents < 1:
         raise CallFailed("invalid", "OpenAI keeps limits in cents, and this one is less than one")
     body = {"threshold_amount": cents, "currency": "USD", "interval": "month"}
     project = place.get("project", "")
-    answer = call("POST", _limit_url(admin, project), headers, body, ca=admin.ca)
+    answer = call("POST", _limit_url(admin, project), bearing(admin.secret), body, ca=admin.ca)
     return _as_limit(project, shaped(answer, _Limit, "setting a spend limit"))
 
 
-def audit(admin: Administration, headers: Mapping[str, str], since_us: int, cursor: str) -> AuditPage:
+def audit(admin: Administration, since_us: int, cursor: str) -> AuditPage:
     """The audit log's entries since the cursor. Raises CallFailed while the organization has it switched off."""
     url = admin.base_url + "/organization/audit_logs"
 
     def read(from_us: int) -> Iterator[Entry]:
         def page(after: str) -> tuple[list[Entry], str]:
             query = {"limit": _PAGE, "effective_at[gte]": from_us // US_PER_S, "after": after or None}
-            log = shaped(call("GET", url, headers, query=query, ca=admin.ca), _Log, "the audit log")
+            log = shaped(call("GET", url, bearing(admin.secret), query=query, ca=admin.ca), _Log, "the audit log")
             return log.data, (log.last_id or "") if log.has_more else ""
 
         return every(page)
@@ -119,7 +113,6 @@ def _moment(entry: Entry) -> int:
 
 def _results(
     admin: Administration,
-    headers: Mapping[str, str],
     place: Mapping[str, str],
     report: str,
     query: Mapping[str, object],
@@ -142,7 +135,7 @@ def _results(
             "project_ids": [place["project"]] if place.get("project") else None,
             "page": cursor or None,
         }
-        spans = shaped(call("GET", url, headers, query=asked, ca=admin.ca), _Spans, report)
+        spans = shaped(call("GET", url, bearing(admin.secret), query=asked, ca=admin.ca), _Spans, report)
         return spans.data, (spans.next_page or "") if spans.has_more else ""
 
     for span in every(page):
@@ -156,9 +149,9 @@ def _limit_url(admin: Administration, project: str) -> str:
     return f"{admin.base_url}/organization{below}/spend_limit"
 
 
-def _limit(admin: Administration, headers: Mapping[str, str], project: str) -> ProviderLimit:
+def _limit(admin: Administration, project: str) -> ProviderLimit:
     try:
-        answer = call("GET", _limit_url(admin, project), headers, ca=admin.ca)
+        answer = call("GET", _limit_url(admin, project), bearing(admin.secret), ca=admin.ca)
     except CallFailed as error:
         if error.why == "missing":
             return ProviderLimit(_scope(project), "month", None)

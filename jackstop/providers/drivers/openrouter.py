@@ -13,7 +13,7 @@ import msgspec
 from jackstop.clock import US_PER_S, SystemClock, to_datetime
 from jackstop.providers.drivers import openrouter_usage, trial
 from jackstop.providers.drivers.answers import Absent, Buckets, Limits, micros, shaped, unless_gone
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import bearing, call, path
 from jackstop.providers.drivers.driver import (
     Administration,
     Created,
@@ -24,7 +24,7 @@ from jackstop.providers.drivers.driver import (
     Verb,
     Verdict,
 )
-from jackstop.providers.drivers.openrouter_keys import Key, change, headers, key_at, keys
+from jackstop.providers.drivers.openrouter_keys import Key, change, key_at, keys
 from jackstop.secret import Secret
 
 
@@ -98,7 +98,9 @@ class OpenRouterDriver(Absent):
         former = key_at(admin, beside) if beside else None
         if former is not None and former.limit is not None:
             body["limit"], body["limit_reset"] = former.limit, former.limit_reset
-        made = shaped(call("POST", admin.base_url + "/keys", headers(admin), body, ca=admin.ca), _Made, "making a key")
+        made = shaped(
+            call("POST", admin.base_url + "/keys", bearing(admin.secret), body, ca=admin.ca), _Made, "making a key"
+        )
         return Created(made.data.hash, Secret(made.key), micros(made.data.expires_at))
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
@@ -110,12 +112,11 @@ class OpenRouterDriver(Absent):
 
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
         with unless_gone():
-            call("DELETE", admin.base_url + path("keys", key_id), headers(admin), ca=admin.ca)
+            call("DELETE", admin.base_url + path("keys", key_id), bearing(admin.secret), ca=admin.ca)
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
         """By what the key says of itself. OpenRouter's list of models is open to all, and so proves nothing."""
-        bearer = {"Authorization": f"Bearer {secret.reveal().decode()}"}
-        return trial.judged("GET", f"{base_url}/v1/key", bearer, ca=ca)
+        return trial.judged("GET", f"{base_url}/v1/key", bearing(secret), ca=ca)
 
     def usage(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
         return openrouter_usage.usage(admin, place, since_us, until_us)

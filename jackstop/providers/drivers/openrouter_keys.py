@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from jackstop.providers.drivers.answers import every, shaped
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import bearing, call, path
 from jackstop.providers.drivers.driver import Administration
 
 
@@ -38,11 +38,6 @@ class _One(msgspec.Struct):
     data: Key
 
 
-def headers(admin: Administration) -> dict[str, str]:
-    """Of every call to the management API."""
-    return {"Authorization": f"Bearer {admin.secret.reveal().decode()}"}
-
-
 def keys(admin: Administration, place: Mapping[str, str]) -> list[Key]:
     """The workspace's keys, disabled and expired ones too."""
     url = admin.base_url + "/keys"
@@ -55,7 +50,7 @@ def keys(admin: Administration, place: Mapping[str, str]) -> list[Key]:
             "include_expired": "true",
             "workspace_id": place.get("workspace") or None,
         }
-        said = shaped(call("GET", url, headers(admin), query=query, ca=admin.ca), _Keys, "listing keys").data
+        said = shaped(call("GET", url, bearing(admin.secret), query=query, ca=admin.ca), _Keys, "listing keys").data
         fresh = [key for key in said if key.hash not in found]
         found.update({key.hash: key for key in fresh})
         # The answer has neither a cursor nor the size of a page: the list ends where a page brings nothing new.
@@ -67,10 +62,10 @@ def keys(admin: Administration, place: Mapping[str, str]) -> list[Key]:
 def key_at(admin: Administration, key_id: str) -> Key:
     """One key."""
     url = admin.base_url + path("keys", key_id)
-    return shaped(call("GET", url, headers(admin), ca=admin.ca), _One, "reading a key").data
+    return shaped(call("GET", url, bearing(admin.secret), ca=admin.ca), _One, "reading a key").data
 
 
 def change(admin: Administration, key_id: str, to: dict[str, Any]) -> Key:
     """Change a key; what it is now."""
     url = admin.base_url + path("keys", key_id)
-    return shaped(call("PATCH", url, headers(admin), to, ca=admin.ca), _One, "changing a key").data
+    return shaped(call("PATCH", url, bearing(admin.secret), to, ca=admin.ca), _One, "changing a key").data

@@ -14,9 +14,9 @@ import msgspec
 from jackstop.clock import US_PER_S, SystemClock, from_datetime
 from jackstop.money import NUSD_PER_USD
 from jackstop.providers.drivers.answers import nusd, required, shaped
-from jackstop.providers.drivers.calls import call
+from jackstop.providers.drivers.calls import bearing, call
 from jackstop.providers.drivers.driver import Administration, Bucket, CallFailed, ProviderLimit
-from jackstop.providers.drivers.openrouter_keys import Key, change, headers, key_at, keys
+from jackstop.providers.drivers.openrouter_keys import Key, change, key_at, keys
 
 DAY_S = 86_400
 _DAY_US = DAY_S * US_PER_S
@@ -82,7 +82,7 @@ def set_limit(admin: Administration, place: Mapping[str, str], amount_nusd: int)
 
 def _activity(admin: Administration, key_id: str) -> list[Bucket]:
     query = {"api_key_hash": key_id}
-    answer = call("GET", admin.base_url + "/activity", headers(admin), query=query, ca=admin.ca)
+    answer = call("GET", admin.base_url + "/activity", bearing(admin.secret), query=query, ca=admin.ca)
     return [
         Bucket(
             start_us=_day_us(item.date),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jackstop.providers.drivers.calls import exchange
+from jackstop.providers.drivers.calls import bearing, exchange
 from jackstop.providers.drivers.driver import CallFailed, Verdict
 from jackstop.secret import Secret
 
@@ -41,11 +41,10 @@ def list_models(
 
     `provider` is the credential's, and so says in which header the secret goes.
     """
-    text = secret.reveal().decode()
     if provider == "anthropic":
-        headers = {"x-api-key": text, "anthropic-version": _ANTHROPIC_VERSION}
+        headers = {"x-api-key": secret.reveal().decode(), "anthropic-version": _ANTHROPIC_VERSION}
     else:
-        headers = {"Authorization": f"Bearer {text}"}
+        headers = bearing(secret)
     return judged("GET", f"{base_url}/v1/models", headers, ca=ca, refused=refused)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from jackstop.clock import SystemClock
 from jackstop.providers.drivers import trial
 from jackstop.providers.drivers.answers import Absent, every, micros, required, shaped, unless_gone
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import bearing, call, path
 from jackstop.providers.drivers.driver import (
     Administration,
     Created,
@@ -109,7 +109,9 @@ class XaiDriver(Absent):
         if former:
             rates = {rate: getattr(former, rate) for rate in _RATES}
             body |= {rate: value for rate, value in rates.items() if value is not None}
-        made = shaped(call("POST", _team(admin, place), _headers(admin), body, ca=admin.ca), _Made, "making a key")
+        made = shaped(
+            call("POST", _team(admin, place), bearing(admin.secret), body, ca=admin.ca), _Made, "making a key"
+        )
         return Created(made.apiKeyId, Secret(made.apiKey), micros(made.expireTime))
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
@@ -121,14 +123,10 @@ class XaiDriver(Absent):
 
     def delete(self, admin: Administration, place: Mapping[str, str], key_id: str, *, keep: str) -> None:
         with unless_gone():
-            call("DELETE", admin.base_url + path("auth", "api-keys", key_id), _headers(admin), ca=admin.ca)
+            call("DELETE", admin.base_url + path("auth", "api-keys", key_id), bearing(admin.secret), ca=admin.ca)
 
     def verify(self, provider: str, base_url: str, place: Mapping[str, str], secret: Secret, ca: str = "") -> Verdict:
         return trial.list_models(provider, base_url, secret, ca, refused=trial.XAI)
-
-
-def _headers(admin: Administration) -> dict[str, str]:
-    return {"Authorization": f"Bearer {admin.secret.reveal().decode()}"}
 
 
 def _team(admin: Administration, place: Mapping[str, str]) -> str:
@@ -138,7 +136,7 @@ def _team(admin: Administration, place: Mapping[str, str]) -> str:
 def _keys(admin: Administration, place: Mapping[str, str]) -> list[_Key]:
     def page(cursor: str) -> tuple[list[_Key], str]:
         query = {"pageSize": _PAGE, "paginationToken": cursor or None}
-        answer = call("GET", _team(admin, place), _headers(admin), query=query, ca=admin.ca)
+        answer = call("GET", _team(admin, place), bearing(admin.secret), query=query, ca=admin.ca)
         keys = shaped(answer, _Keys, "listing keys")
         return keys.apiKeys, keys.paginationToken or ""
 
@@ -147,7 +145,7 @@ def _keys(admin: Administration, place: Mapping[str, str]) -> list[_Key]:
 
 def _turn(admin: Administration, key_id: str, *, disabled: bool) -> None:
     body = {"apiKey": {"apiKeyId": key_id, "disabled": disabled}, "fieldMask": "disabled"}
-    call("PUT", admin.base_url + path("auth", "api-keys", key_id), _headers(admin), body, ca=admin.ca)
+    call("PUT", admin.base_url + path("auth", "api-keys", key_id), bearing(admin.secret), body, ca=admin.ca)
 
 
 DRIVER = XaiDriver()
