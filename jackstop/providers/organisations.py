@@ -21,7 +21,7 @@ import msgspec
 
 from jackstop.clock import US_PER_S, to_datetime
 from jackstop.providers.drivers.answers import every, micros, shaped
-from jackstop.providers.drivers.calls import bearing, call, path
+from jackstop.providers.drivers.calls import bearing, call, path, to_anthropic
 from jackstop.providers.drivers.driver import Administration, CallFailed
 
 HOUR_US = 3_600 * US_PER_S
@@ -268,7 +268,7 @@ def anthropic(admin: Administration, since_us: int, until_us: int, folder: Path)
     """An organisation at Anthropic, with its usage by the hour from `since_us` to `until_us`."""
     reading = Reading("anthropic", folder)
     needs = ANTHROPIC_NEEDS
-    headers = {"x-api-key": admin.secret.reveal().decode(), "anthropic-version": "2023-06-01"}
+    headers = to_anthropic(admin.secret)
     usage = {
         "bucket_width": "1h",
         "limit": _MOST_HOURS,

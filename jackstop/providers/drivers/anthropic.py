@@ -14,7 +14,7 @@ import msgspec
 from jackstop.clock import US_PER_S
 from jackstop.providers.drivers import anthropic_usage, trial
 from jackstop.providers.drivers.answers import Absent, Buckets, Limits, every, micros, shaped
-from jackstop.providers.drivers.calls import call, path
+from jackstop.providers.drivers.calls import call, path, to_anthropic
 from jackstop.providers.drivers.driver import (
     Administration,
     AuditPage,
@@ -29,7 +29,6 @@ from jackstop.providers.drivers.driver import (
 from jackstop.secret import Secret
 
 _PAGE = 1_000
-_VERSION = "2023-06-01"
 
 
 class _Key(msgspec.Struct):
@@ -103,7 +102,7 @@ class AnthropicDriver(Absent):
 
         def page(cursor: str) -> tuple[list[_Key], str]:
             query = {"limit": _PAGE, "workspace_id": place.get("workspace") or None, "after_id": cursor or None}
-            keys = shaped(call("GET", url, _headers(admin), query=query, ca=admin.ca), _Keys, "listing keys")
+            keys = shaped(call("GET", url, to_anthropic(admin.secret), query=query, ca=admin.ca), _Keys, "listing keys")
             return keys.data, (keys.last_id or "") if keys.has_more else ""
 
         return [
@@ -132,28 +131,24 @@ class AnthropicDriver(Absent):
         return trial.list_models(provider, base_url, secret, ca)
 
     def usage(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
-        return anthropic_usage.usage(admin, _headers(admin), place, since_us, until_us)
+        return anthropic_usage.usage(admin, place, since_us, until_us)
 
     def costs(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
-        return anthropic_usage.costs(admin, _headers(admin), place, since_us, until_us)
+        return anthropic_usage.costs(admin, place, since_us, until_us)
 
     def limits(self, admin: Administration, place: Mapping[str, str]) -> Limits:
-        return anthropic_usage.limits(admin, _headers(admin), place)
+        return anthropic_usage.limits(admin, place)
 
     def set_limit(self, admin: Administration, place: Mapping[str, str], amount_nusd: int) -> ProviderLimit:
-        return anthropic_usage.set_limit(admin, _headers(admin), place, amount_nusd)
+        return anthropic_usage.set_limit(admin, place, amount_nusd)
 
     def audit(self, admin: Administration, since_us: int, cursor: str) -> AuditPage:
-        return anthropic_usage.audit(admin, _headers(admin), since_us, cursor)
-
-
-def _headers(admin: Administration) -> dict[str, str]:
-    return {"x-api-key": admin.secret.reveal().decode(), "anthropic-version": _VERSION}
+        return anthropic_usage.audit(admin, since_us, cursor)
 
 
 def _turn(admin: Administration, key_id: str, status: str) -> None:
     url = admin.base_url + "/v1/organizations/api_keys" + path(key_id)
-    call("POST", url, _headers(admin), {"status": status}, ca=admin.ca)
+    call("POST", url, to_anthropic(admin.secret), {"status": status}, ca=admin.ca)
 
 
 def _gone_is_fine(admin: Administration, key_id: str, status: str) -> None:
@@ -170,7 +165,7 @@ def _gone_is_fine(admin: Administration, key_id: str, status: str) -> None:
 def _ended(admin: Administration, key_id: str) -> bool:
     url = admin.base_url + "/v1/organizations/api_keys" + path(key_id)
     try:
-        found = shaped(call("GET", url, _headers(admin), ca=admin.ca), _Key, "reading a key")
+        found = shaped(call("GET", url, to_anthropic(admin.secret), ca=admin.ca), _Key, "reading a key")
     except CallFailed as error:
         if error.why == "missing":
             return True

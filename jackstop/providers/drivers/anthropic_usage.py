@@ -15,7 +15,7 @@ import msgspec
 from jackstop.clock import US_PER_S, to_datetime
 from jackstop.providers.drivers.answers import every, micros, nusd, shaped
 from jackstop.providers.drivers.anthropic_reports import NUSD_PER_CENT, of_costs, of_usage
-from jackstop.providers.drivers.calls import call
+from jackstop.providers.drivers.calls import call, to_anthropic
 from jackstop.providers.drivers.driver import Administration, AuditPage, Bucket, CallFailed, ProviderLimit
 from jackstop.providers.drivers.feed import Entry, forward
 
@@ -65,9 +65,7 @@ class _Activities(msgspec.Struct):
     last_id: str | None = None
 
 
-def usage(
-    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], since_us: int, until_us: int
-) -> list[Bucket]:
+def usage(admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> list[Bucket]:
     """By minute, key, model and service tier. The report counts no requests; the workbench's key is empty."""
     query = {
         "bucket_width": "1m",
@@ -75,28 +73,26 @@ def usage(
         "group_by[]": ["api_key_id", "model", "service_tier"],
         "workspace_ids[]": [place["workspace"]] if place.get("workspace") else None,
     }
-    spans = _results(admin, headers, "usage_report/messages", query, MINUTE_S, since_us, until_us)
+    spans = _results(admin, "usage_report/messages", query, MINUTE_S, since_us, until_us)
     return [of_usage(result, start_us, MINUTE_S * US_PER_S) for start_us, result in spans]
 
 
-def costs(
-    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], since_us: int, until_us: int
-) -> list[Bucket]:
+def costs(admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> list[Bucket]:
     """By day and model, of the place's workspace or the organization. The report does not tell keys apart."""
     query = {"limit": _MOST_DAYS, "group_by[]": ["workspace_id", "description"]}
-    spans = _results(admin, headers, "cost_report", query, _DAY_S, since_us, until_us)
+    spans = _results(admin, "cost_report", query, _DAY_S, since_us, until_us)
     wanted = [each for each in spans if place.get("workspace") in {None, "", each[1].get("workspace_id")}]
     charged = [of_costs(result, start_us, _DAY_S * US_PER_S) for start_us, result in wanted]
     return [bucket for bucket in charged if bucket is not None]
 
 
-def limits(admin: Administration, headers: Mapping[str, str], place: Mapping[str, str]) -> list[ProviderLimit]:
+def limits(admin: Administration, place: Mapping[str, str]) -> list[ProviderLimit]:
     """The limits of the place's workspace, of the organization, and the one that Anthropic sets itself."""
     url = admin.base_url + "/v1/organizations/spend_limits"
 
     def page(cursor: str) -> tuple[list[_Limit], str]:
         query = {"page": cursor or None}
-        answer = call("GET", url, {**headers, **_LIMIT_READS}, query=query, ca=admin.ca)
+        answer = call("GET", url, {**to_anthropic(admin.secret), **_LIMIT_READS}, query=query, ca=admin.ca)
         found = shaped(answer, _Limits, "listing spend limits")
         return found.data, found.next_page or ""
 
@@ -109,9 +105,7 @@ def limits(admin: Administration, headers: Mapping[str, str], place: Mapping[str
     ]
 
 
-def set_limit(
-    admin: Administration, headers: Mapping[str, str], place: Mapping[str, str], amount_nusd: int
-) -> ProviderLimit:
+def set_limit(admin: Administration, place: Mapping[str, str], amount_nusd: int) -> ProviderLimit:
     """Set the workspace's monthly limit, or without one the organization's, in whole cents, never above the amount.
 
     Raises CallFailed `denied` where Anthropic has not opened this to the organization.
@@ -120,18 +114,22 @@ def set_limit(
     if place.get("workspace"):
         scope = {"type": "workspace", "workspace_id": place["workspace"]}
     body = {"amount": str(amount_nusd // NUSD_PER_CENT), "scope": scope, "period": "monthly"}
-    answer = call("POST", admin.base_url + "/v1/organizations/spend_limits", headers, body, ca=admin.ca)
+    answer = call(
+        "POST", admin.base_url + "/v1/organizations/spend_limits", to_anthropic(admin.secret), body, ca=admin.ca
+    )
     return _as_limit(shaped(answer, _Limit, "setting a spend limit"))
 
 
-def audit(admin: Administration, headers: Mapping[str, str], since_us: int, cursor: str) -> AuditPage:
+def audit(admin: Administration, since_us: int, cursor: str) -> AuditPage:
     """The activities since the cursor. Raises CallFailed `denied` while the feed is not switched on."""
     url = admin.base_url + "/v1/compliance/activities"
 
     def read(from_us: int) -> Iterator[Entry]:
         def page(after: str) -> tuple[list[Entry], str]:
             query = {"limit": _ACTIVITIES, "created_at.gte": _rfc3339(from_us), "after_id": after or None}
-            found = shaped(call("GET", url, headers, query=query, ca=admin.ca), _Activities, "the activity feed")
+            found = shaped(
+                call("GET", url, to_anthropic(admin.secret), query=query, ca=admin.ca), _Activities, "the activity feed"
+            )
             return found.data, (found.last_id or "") if found.has_more else ""
 
         return every(page)
@@ -147,7 +145,6 @@ def _moment(entry: Entry) -> int:
 
 def _results(
     admin: Administration,
-    headers: Mapping[str, str],
     report: str,
     query: Mapping[str, object],
     width_s: int,
@@ -163,7 +160,7 @@ def _results(
 
     def page(cursor: str) -> tuple[list[_Span], str]:
         asked = {**query, "starting_at": _rfc3339(start_us), "ending_at": _rfc3339(end_us), "page": cursor or None}
-        spans = shaped(call("GET", url, headers, query=asked, ca=admin.ca), _Spans, report)
+        spans = shaped(call("GET", url, to_anthropic(admin.secret), query=asked, ca=admin.ca), _Spans, report)
         return spans.data, (spans.next_page or "") if spans.has_more else ""
 
     for span in every(page):

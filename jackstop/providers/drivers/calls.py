@@ -17,6 +17,7 @@ from jackstop.providers.drivers.driver import CallFailed, Why
 from jackstop.secret import Secret
 
 CALL_S = 20.0
+_ANTHROPIC_VERSION = "2023-06-01"
 _ANSWER_BYTES = 16 * 1024 * 1024
 _LONGEST_WAIT_S = 3_600
 _WHY: dict[int, Why] = {
@@ -113,6 +114,11 @@ def exchange(
 def bearing(secret: Secret) -> dict[str, str]:
     """The header of a call that shows the secret as a bearer token."""
     return {"Authorization": f"Bearer {secret.reveal().decode()}"}
+
+
+def to_anthropic(secret: Secret) -> dict[str, str]:
+    """The headers of a call to Anthropic, which takes no bearer token and wants the version of its API."""
+    return {"x-api-key": secret.reveal().decode(), "anthropic-version": _ANTHROPIC_VERSION}
 
 
 def path(*parts: str) -> str:

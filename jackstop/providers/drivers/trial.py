@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jackstop.providers.drivers.calls import bearing, exchange
+from jackstop.providers.drivers.calls import bearing, exchange, to_anthropic
 from jackstop.providers.drivers.driver import CallFailed, Verdict
 from jackstop.secret import Secret
 
@@ -31,8 +31,6 @@ AWS: tuple[Refusal, ...] = (
 GOOGLE: tuple[Refusal, ...] = (*REFUSED, (403, b""), (400, b"API_KEY_INVALID"))
 """Google answers 400 to a key that is not valid, and gives this reason (google.rpc.ErrorInfo)."""
 
-_ANTHROPIC_VERSION = "2023-06-01"
-
 
 def list_models(
     provider: str, base_url: str, secret: Secret, ca: str = "", *, refused: Iterable[Refusal] = REFUSED
@@ -41,10 +39,7 @@ def list_models(
 
     `provider` is the credential's, and so says in which header the secret goes.
     """
-    if provider == "anthropic":
-        headers = {"x-api-key": secret.reveal().decode(), "anthropic-version": _ANTHROPIC_VERSION}
-    else:
-        headers = bearing(secret)
+    headers = to_anthropic(secret) if provider == "anthropic" else bearing(secret)
     return judged("GET", f"{base_url}/v1/models", headers, ca=ca, refused=refused)
 
 
