@@ -33,30 +33,30 @@ _EVERYTHING = ["api-key:endpoint:*", "api-key:model:*"]
 _RATES = ("qps", "qpm", "tpm")
 
 
-class _Key(msgspec.Struct):
+class _Key(msgspec.Struct, rename="camel"):
     """`tpm` comes as text, since it is a number of 64 bits."""
 
-    apiKeyId: str  # noqa: N815 the API's own name
+    api_key_id: str
     name: str = ""
     disabled: bool = False
-    createTime: datetime | None = None  # noqa: N815
-    expireTime: datetime | None = None  # noqa: N815
-    aclStrings: list[str] = []  # noqa: N815
+    create_time: datetime | None = None
+    expire_time: datetime | None = None
+    acl_strings: list[str] = []
     acls: list[str] = []
     qps: int | None = None
     qpm: int | None = None
     tpm: int | str | None = None
 
 
-class _Keys(msgspec.Struct):
-    apiKeys: list[_Key] = []  # noqa: N815
-    paginationToken: str | None = None  # noqa: N815
+class _Keys(msgspec.Struct, rename="camel"):
+    api_keys: list[_Key] = []
+    pagination_token: str | None = None
 
 
-class _Made(msgspec.Struct):
-    apiKeyId: str  # noqa: N815
-    apiKey: str  # noqa: N815
-    expireTime: datetime | None = None  # noqa: N815
+class _Made(msgspec.Struct, rename="camel"):
+    api_key_id: str
+    api_key: str
+    expire_time: datetime | None = None
 
 
 class XaiDriver(Absent):
@@ -90,11 +90,11 @@ class XaiDriver(Absent):
         now_us = SystemClock().now_us()
         return [
             ProviderKey(
-                id=key.apiKeyId,
+                id=key.api_key_id,
                 name=key.name,
-                state="disabled" if key.disabled or (micros(key.expireTime) or now_us + 1) <= now_us else "active",
-                created_us=micros(key.createTime),
-                expires_us=micros(key.expireTime),
+                state="disabled" if key.disabled or (micros(key.expire_time) or now_us + 1) <= now_us else "active",
+                created_us=micros(key.create_time),
+                expires_us=micros(key.expire_time),
             )
             for key in _keys(admin, place)
         ]
@@ -103,8 +103,8 @@ class XaiDriver(Absent):
         self, admin: Administration, place: Mapping[str, str], name: str, *, beside: str, expires_s: int | None
     ) -> Created:
         """Make a key that may do what the key beside may do. Without one it may do everything that the team may."""
-        former = next((key for key in _keys(admin, place) if key.apiKeyId == beside), None) if beside else None
-        permissions = (former.aclStrings or former.acls) if former else []
+        former = next((key for key in _keys(admin, place) if key.api_key_id == beside), None) if beside else None
+        permissions = (former.acl_strings or former.acls) if former else []
         body: dict[str, Any] = {"name": name, "acls": permissions or _EVERYTHING}
         if former:
             rates = {rate: getattr(former, rate) for rate in _RATES}
@@ -112,7 +112,7 @@ class XaiDriver(Absent):
         made = shaped(
             call("POST", _team(admin, place), bearing(admin.secret), body, ca=admin.ca), _Made, "making a key"
         )
-        return Created(made.apiKeyId, Secret(made.apiKey), micros(made.expireTime))
+        return Created(made.api_key_id, Secret(made.api_key), micros(made.expire_time))
 
     def disable(self, admin: Administration, place: Mapping[str, str], key_id: str) -> None:
         with unless_gone():
@@ -138,7 +138,7 @@ def _keys(admin: Administration, place: Mapping[str, str]) -> list[_Key]:
         query = {"pageSize": _PAGE, "paginationToken": cursor or None}
         answer = call("GET", _team(admin, place), bearing(admin.secret), query=query, ca=admin.ca)
         keys = shaped(answer, _Keys, "listing keys")
-        return keys.apiKeys, keys.paginationToken or ""
+        return keys.api_keys, keys.pagination_token or ""
 
     return list(every(page))
 
