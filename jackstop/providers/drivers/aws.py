@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from jackstop.clock import from_datetime
 from jackstop.providers.drivers import aws_logs, aws_metrics
-from jackstop.providers.drivers.answers import Absent, required, unless_gone
+from jackstop.providers.drivers.answers import required, unless_gone
 from jackstop.providers.drivers.aws_client import REGION, administrator, answered, client, pages
+from jackstop.providers.drivers.aws_iam import USAGE_PLACES, IamDriver
 from jackstop.providers.drivers.aws_metrics import Buckets
 from jackstop.providers.drivers.driver import (
     Administration,
     CallFailed,
     Created,
-    Kind,
-    LogPage,
     Option,
     ProviderKey,
-    Verb,
     Verdict,
 )
 from jackstop.secret import Secret
@@ -27,18 +25,8 @@ from jackstop.secret import Secret
 _API = "https://docs.aws.amazon.com/IAM/latest/APIReference/API_"
 _REFUSED = frozenset({"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "ExpiredToken"})
 
-USAGE_OPTIONS = (
-    Option("region", "the region that IAM is signed for, where it is not us-east-1 (GovCloud, China)", required=False),
-    Option("cloudwatch_url", "CloudWatch's address, where it is not Amazon's own", required=False),
-    *aws_logs.OPTIONS,
-)
-USAGE_PLACES = (
-    Option("region", "the region whose Bedrock usage is read; without it none is", required=False),
-    *aws_logs.PLACES,
-)
 
-
-class AwsDriver(Absent):
+class AwsDriver(IamDriver):
     """IAM access keys: two for each user, each of which can be made inactive.
 
     A new key may be refused for some seconds: IAM is eventually consistent (IAM User Guide, "Changes that I make are
@@ -46,10 +34,6 @@ class AwsDriver(Absent):
     """
 
     name: str = "aws"
-    kind: Kind = "overlap"
-    verbs: frozenset[Verb] = frozenset(("list", "create", "disable", "enable", "delete"))
-    base_url: str = "https://iam.amazonaws.com"
-    options: Sequence[Option] = USAGE_OPTIONS
     places: Sequence[Option] = (
         Option("user", "the IAM user whose access keys these are"),
         *USAGE_PLACES,
@@ -97,12 +81,6 @@ class AwsDriver(Absent):
         "requests": "https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html and "
         "model-invocation-logging.html",
     }
-    usage_poll_s: int = aws_metrics.POLL_S
-    usage_width_us: int = aws_metrics.WIDTH_US
-    usage_delay_s: int = aws_metrics.DELAY_S
-    requests_poll_s: int = aws_logs.POLL_S
-    requests_delay_s: int = aws_logs.DELAY_S
-    log_places: Sequence[str] = aws_logs.LOG_PLACES
     log_names_keys: bool = True
 
     def list(self, admin: Administration, place: Mapping[str, str]) -> list[ProviderKey]:
@@ -162,26 +140,6 @@ class AwsDriver(Absent):
     def usage(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
         """By model, for the whole account and region: CloudWatch does not tell keys apart."""
         return aws_metrics.read(aws_metrics.RUNTIME, admin, place, since_us, until_us)
-
-    def costs(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
-        """Nothing: Cost Explorer has no dimension for a key."""
-        return []
-
-    def requests(
-        self,
-        admin: Administration,
-        place: Mapping[str, str],
-        since_us: int,
-        until_us: int,
-        *,
-        written_us: int,
-        known: Collection[str],
-    ) -> LogPage:
-        """What CloudTrail and invocation logs have of single inferences, of all users of the account."""
-        return aws_logs.read(admin, place, since_us, until_us, written_us=written_us, known=known)
-
-    def log_service(self, base_url: str) -> str:
-        return aws_logs.service_of(base_url)
 
     def _set(self, admin: Administration, place: Mapping[str, str], key_id: str, status: str) -> None:
         iam = administrator("iam", admin)

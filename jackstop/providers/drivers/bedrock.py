@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from jackstop.clock import from_datetime
 from jackstop.providers.drivers import aws_logs, aws_metrics, trial
-from jackstop.providers.drivers.answers import Absent, required, unless_gone
-from jackstop.providers.drivers.aws import USAGE_OPTIONS, USAGE_PLACES
+from jackstop.providers.drivers.answers import required, unless_gone
 from jackstop.providers.drivers.aws_client import administrator, answered
+from jackstop.providers.drivers.aws_iam import USAGE_PLACES, IamDriver
 from jackstop.providers.drivers.aws_metrics import Buckets
 from jackstop.providers.drivers.driver import (
     Administration,
     Created,
-    Kind,
-    LogPage,
     Option,
     ProviderKey,
-    Verb,
     Verdict,
 )
 from jackstop.secret import Secret
@@ -31,17 +28,13 @@ _DAY_S = 86_400
 _MOST_DAYS = 36_600
 
 
-class BedrockDriver(Absent):
+class BedrockDriver(IamDriver):
     """Bedrock API keys: two for each user, each of which can expire or be made inactive.
 
     One key opens both of Bedrock's endpoints; Jackstop's gate uses `bedrock-mantle`, which is shaped as OpenAI's API.
     """
 
     name: str = "bedrock"
-    kind: Kind = "overlap"
-    verbs: frozenset[Verb] = frozenset(("list", "create", "disable", "enable", "delete"))
-    base_url: str = "https://iam.amazonaws.com"
-    options: Sequence[Option] = USAGE_OPTIONS
     places: Sequence[Option] = (Option("user", "the IAM user whose Bedrock API keys these are"), *USAGE_PLACES)
     last_used: bool = False
     # Two for each service and user (Bedrock User Guide, "API keys", and LimitExceeded of the action that makes them).
@@ -89,12 +82,6 @@ class BedrockDriver(Absent):
         "requests": "https://docs.aws.amazon.com/bedrock/latest/userguide/logging-cloudtrail-mantle.html, "
         "logging-using-cloudtrail.html and model-invocation-logging.html",
     }
-    usage_poll_s: int = aws_metrics.POLL_S
-    usage_width_us: int = aws_metrics.WIDTH_US
-    usage_delay_s: int = aws_metrics.DELAY_S
-    requests_poll_s: int = aws_logs.POLL_S
-    requests_delay_s: int = aws_logs.DELAY_S
-    log_places: Sequence[str] = aws_logs.LOG_PLACES
     log_names_keys: bool = False
 
     def list(self, admin: Administration, place: Mapping[str, str]) -> list[ProviderKey]:
@@ -148,26 +135,6 @@ class BedrockDriver(Absent):
     def usage(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
         """By model, for the whole account and region. The input tokens hold those of the cache."""
         return aws_metrics.read(aws_metrics.MANTLE, admin, place, since_us, until_us)
-
-    def costs(self, admin: Administration, place: Mapping[str, str], since_us: int, until_us: int) -> Buckets:
-        """Nothing: Cost Explorer has no dimension for a key."""
-        return []
-
-    def requests(
-        self,
-        admin: Administration,
-        place: Mapping[str, str],
-        since_us: int,
-        until_us: int,
-        *,
-        written_us: int,
-        known: Collection[str],
-    ) -> LogPage:
-        """What CloudTrail and invocation logs have of single inferences, of all users of the account."""
-        return aws_logs.read(admin, place, since_us, until_us, written_us=written_us, known=known)
-
-    def log_service(self, base_url: str) -> str:
-        return aws_logs.service_of(base_url)
 
     def _set(self, admin: Administration, place: Mapping[str, str], key_id: str, status: str) -> None:
         iam = administrator("iam", admin)
