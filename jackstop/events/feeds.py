@@ -93,7 +93,7 @@ class Feeds:
                 log.warning("the audit logs wait: %s", error)
             except Exception as error:
                 # Its text may quote what was being sent.
-                log.error("the audit logs failed inside, and go on: %s", type(error).__name__)  # noqa: TRY400
+                log.error("the audit logs failed inside, and go on: %s", type(error).__name__)  # noqa: TRY400 -- as above
 
     def step(self) -> int:
         """Read what is due; how many events were new."""
@@ -110,7 +110,7 @@ class Feeds:
             raise
         except Exception as error:
             what = type(error).__name__  # its text may quote what was being sent
-            log.error("the audit log of %s failed inside: %s", reading.administration, what)  # noqa: TRY400
+            log.error("the audit log of %s failed inside: %s", reading.administration, what)  # noqa: TRY400 -- as above
             about = {"administration": reading.administration, "from_us": reading.from_us}
             self._ask("feeds record", {**about, "problem": f"it failed inside ({what})"})
             return 0

@@ -128,7 +128,7 @@ class Brakes:
                 log.warning("the providers' limits wait: %s", error)
             except Exception as error:
                 # Its text may quote what was being sent.
-                log.error("the providers' limits failed inside, and go on: %s", type(error).__name__)  # noqa: TRY400
+                log.error("the providers' limits failed inside, and go on: %s", type(error).__name__)  # noqa: TRY400 -- as above
 
     def step(self) -> int:
         """Set and read what is due; of how many credentials."""
@@ -140,7 +140,7 @@ class Brakes:
                 done = perform(task)
             except Exception as error:
                 # Nobody else has to wait for it. Its text may quote what was being sent.
-                log.error("the limits of %s failed inside: %s", task.credential, type(error).__name__)  # noqa: TRY400
+                log.error("the limits of %s failed inside: %s", task.credential, type(error).__name__)  # noqa: TRY400 -- as above
                 done = {"problem": f"it failed inside ({type(error).__name__})"}
             self._ask("brakes record", {"credential": task.credential, **done})
         return len(tasks)
@@ -149,7 +149,7 @@ class Brakes:
 def perform(task: Task) -> Mapping[str, Any]:
     """Do one task at its provider; what control is to record."""
     admin = Administration(task.driver, task.base_url, task.options, Secret(task.secret), task.ca)
-    driver: LimitSource = drivers.driver(task.driver)  # type: ignore[assignment]
+    driver: LimitSource = drivers.driver(task.driver)  # type: ignore[assignment]  # it has a limit set
     done: dict[str, Any] = {}
     try:
         if task.set_nusd is not None:

@@ -93,7 +93,7 @@ class Poller:
             log.warning("what %s reports could not be compared: %s", reading.administration, error)
         except Exception as error:
             # Its text may quote what was being sent.
-            log.error("reading %s failed inside: %s", reading.administration, type(error).__name__)  # noqa: TRY400
+            log.error("reading %s failed inside: %s", reading.administration, type(error).__name__)  # noqa: TRY400 -- as above
             self._failed_inside(reading, type(error).__name__)
         finally:
             with self._lock:

@@ -92,7 +92,7 @@ class Rotator:
             outcome = perform(task, self._clock.now_us())
         except Exception as error:
             # Its text may quote what was being sent.
-            log.error("%s of %s failed inside: %s", task.step, task.credential, type(error).__name__)  # noqa: TRY400
+            log.error("%s of %s failed inside: %s", task.step, task.credential, type(error).__name__)  # noqa: TRY400 -- as above
             return Outcome("failed", f"it failed inside ({type(error).__name__})")
         if outcome.problem:
             level = logging.INFO if outcome.ending == "later" else logging.WARNING

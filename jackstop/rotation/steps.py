@@ -93,7 +93,7 @@ def _create(task: Task, now_us: int) -> Outcome:
     return Outcome("done", detail=detail, fresh=made.secret.reveal().decode())
 
 
-def _discard(task: Task, now_us: int) -> Outcome:  # noqa: ARG001
+def _discard(task: Task, now_us: int) -> Outcome:  # noqa: ARG001 -- as above
     """Delete what this intent has made at the provider. Of two slots neither can be deleted, and nobody knows it.
 
     What no API deletes is said: nobody was told its secret.
@@ -159,7 +159,7 @@ def _watch(task: Task, now_us: int) -> Outcome:
     return _DONE
 
 
-def _disable(task: Task, now_us: int) -> Outcome:  # noqa: ARG001
+def _disable(task: Task, now_us: int) -> Outcome:  # noqa: ARG001 -- as above
     _driver(task).disable(_admin(task), task.place, _old_id(task))
     return _DONE
 
@@ -175,7 +175,7 @@ def _old_id(task: Task) -> str:
     return old_id
 
 
-def _delete(task: Task, now_us: int) -> Outcome:  # noqa: ARG001
+def _delete(task: Task, now_us: int) -> Outcome:  # noqa: ARG001 -- as above
     driver, admin, keep = _driver(task), _admin(task), str(task.detail.get("new_id") or "")
     driver.delete(admin, task.place, _old_id(task), keep=keep)
     if driver.kind == "overlap":

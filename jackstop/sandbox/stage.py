@@ -276,7 +276,7 @@ class Stage:
     def _behind(self, what: str, **fields: object) -> Any:
         """Look behind the practice providers, or set `fields` there."""
         body = json.dumps(fields).encode() if fields else None
-        with urllib.request.urlopen(f"{self.providers}/_sandbox/{what}", body, timeout=PATIENCE_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self.providers}/_sandbox/{what}", body, timeout=PATIENCE_S) as answer:  # noqa: S310 -- our own
             return json.load(answer)
 
     def events(self) -> list[dict[str, Any]]:

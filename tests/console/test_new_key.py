@@ -79,8 +79,13 @@ class Rig:
     def _work(self) -> None:
         with self.desk.store.begin() as conn:
             key = question_key(load_pepper(conn, self.desk.vault))
-        invited = lambda token: invitation.meant_by(key, token) is not None  # noqa: E731
-        served = serve(self.desk.settings, self.run, self.desk.clock, is_token=lambda _: False, is_invited=invited)
+        served = serve(
+            self.desk.settings,
+            self.run,
+            self.desk.clock,
+            is_token=lambda _: False,
+            is_invited=lambda token: invitation.meant_by(key, token) is not None,
+        )
         self._task = self._loop.create_task(served)
         try:
             self._loop.run_until_complete(self._task)

@@ -30,7 +30,7 @@ def assess(home, *options, **environment):
 
 
 @pytest.fixture
-def organisation(practice):  # noqa: F811
+def organisation(practice):  # noqa: F811 -- the fixture
     """One key that is used, one that never was."""
     used = practice.seed("openai", name="app", project="proj_one", service_account="sa_one")
     practice.seed("openai", name="forgotten", project="proj_two")

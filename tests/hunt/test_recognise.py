@@ -7,7 +7,9 @@ import io
 import json
 import sqlite3
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +20,9 @@ from tests.hunt.logs import as_csv, concatenated, document, ids, lines, openai_e
 
 @pytest.mark.parametrize("written", [document, lines, pretty, concatenated])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_a_trail_is_known_however_it_is_written(written: object, bom: bytes, tmp_path: Path) -> None:
+def test_a_trail_is_known_however_it_is_written(written: Callable[[Any], bytes], bom: bytes, tmp_path: Path) -> None:
     path = tmp_path / "what.bin"
-    path.write_bytes(bom + written([trail(1), trail(2)]).replace(b"\n", b"\r\n"))  # type: ignore[operator]
+    path.write_bytes(bom + written([trail(1), trail(2)]).replace(b"\n", b"\r\n"))
     intake, events = taken(tmp_path / "corpus", path)
     assert intake.by_source == {"cloudtrail": 2}
     assert ids(events) == ["event-1", "event-2"]

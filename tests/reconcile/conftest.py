@@ -25,7 +25,7 @@ PROJECT = {"project": "proj_one"}
 class Office:
     """A credential whose provider is the practice OpenAI, an hour old."""
 
-    def __init__(self, bench: Bench, practice: Practice, **fields: Any) -> None:  # noqa: F811
+    def __init__(self, bench: Bench, practice: Practice, **fields: Any) -> None:  # noqa: F811 -- the fixture
         self.bench, self.practice = bench, practice
         self.store = bench.store
         self._one_at_a_time = threading.Lock()
@@ -115,10 +115,10 @@ def bench(store: Store, home: Home) -> Bench:
 
 
 @pytest.fixture
-def office(bench: Bench, practice: Practice) -> Office:  # noqa: F811
+def office(bench: Bench, practice: Practice) -> Office:  # noqa: F811 -- the fixture
     return Office(bench, practice, exclusive=True)
 
 
 @pytest.fixture
-def shared(bench: Bench, practice: Practice) -> Office:  # noqa: F811
+def shared(bench: Bench, practice: Practice) -> Office:  # noqa: F811 -- the fixture
     return Office(bench, practice, exclusive=False)

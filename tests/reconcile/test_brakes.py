@@ -287,7 +287,7 @@ def test_what_goes_well_for_one_credential_hides_no_problem_of_another(
 ) -> None:
     main.keep("second", project="proj_two")
     main.step()
-    whole = drivers.driver("openai").limits  # type: ignore[attr-defined]
+    whole = drivers.driver("openai").limits  # type: ignore[attr-defined]  # this one has limits
 
     def denied(_self: Any, admin: Any, place: Any) -> Any:
         if place["project"] == "proj_one":

@@ -213,7 +213,7 @@ def test_a_key_gives_way_to_another_however_often_a_worker_dies(live: Any, drive
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 2])
 def test_aws_access_keys_in_moto(desk: RotationDesk, served: Practice, moto: str, lost: int) -> None:
-    life = Life(desk, SimpleNamespace(url=moto, clock=served.clock), "aws")  # type: ignore[arg-type]
+    life = Life(desk, SimpleNamespace(url=moto, clock=served.clock), "aws")  # type: ignore[arg-type]  # moto is no Practice
     life.begin("rotate")
     # Moto's STS knows a deleted key no more than a live one: its signatures are not looked at. IAM's list is.
     life.driver = SimpleNamespace(list=life.driver.list)

@@ -26,7 +26,7 @@ _CLIENTS = (
 )  # fmt: skip
 """Parts of user agents, and the family that each stands for; the first that fits."""
 _PORTAL = "%m/%d/%Y, %I:%M:%S.%f %p"
-"""How Azure's portal writes a time when it exports a query as CSV."""
+"""How Azure's portal writes a time, without its zone, when it exports a query as CSV."""
 _MOST = 1 << 52
 """No count or duration is so large; as milliseconds it still is a number of microseconds that a column holds."""
 _DENIED, _NOT_FOUND, _THROTTLED = frozenset({401, 403}), frozenset({404, 410}), 429
@@ -57,7 +57,7 @@ def first(record: Mapping[str, Any], *names: str) -> str:
 def time_us(text: str) -> int:
     """UTC microseconds of a time in ISO 8601; one without a zone is UTC. Raises UnreadableEntry."""
     try:
-        read = datetime.strptime(text, _PORTAL) if text.endswith("M") else datetime.fromisoformat(text)  # noqa: DTZ007
+        read = datetime.strptime(text, _PORTAL) if text.endswith("M") else datetime.fromisoformat(text)  # noqa: DTZ007 -- made UTC
         return from_datetime(read if read.tzinfo else read.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         raise UnreadableEntry("its time is none") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from jackstop.providers import drivers
@@ -25,8 +26,8 @@ def _verbs(driver: Driver) -> str:
     return ", ".join(sorted(driver.verbs)) or "nothing: a person makes and ends keys"
 
 
-def _options(options: object) -> str:
-    return ", ".join(f"`{each.name}`" if each.required else f"[`{each.name}`]" for each in options)  # type: ignore[attr-defined]
+def _options(options: Iterable[Option]) -> str:
+    return ", ".join(f"`{each.name}`" if each.required else f"[`{each.name}`]" for each in options)
 
 
 def _reads(driver: Driver) -> str:

@@ -33,6 +33,7 @@ class Answer:
 
     status = 200
     body = b"{}"
+    url = ""
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def answer() -> Iterator[Any]:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    said.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
+    said.url = f"http://127.0.0.1:{server.server_port}"
     yield said
     server.shutdown()
     thread.join()
