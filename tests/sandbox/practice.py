@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,8 +15,9 @@ from typing import Any
 import anthropic
 import openai
 
-from jackstop.clock import ManualClock, from_datetime
+from jackstop.clock import Clock, ManualClock, from_datetime
 from jackstop.sandbox.server import listen, server
+from tests.waiting import wait_for
 
 NOON_US = from_datetime(datetime(2026, 11, 23, 12, tzinfo=UTC))
 HELLO: Any = [{"role": "user", "content": "Good morning [[sandbox: out=10 cached=2]]"}]
@@ -84,21 +84,25 @@ class Practice:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Practice]:
-    """A sandbox of its own at noon of a Monday."""
-    clock = ManualClock(NOON_US)
+def served(clock: Clock) -> Iterator[str]:
+    """The address of a sandbox on a thread of its own."""
     listening = listen(0)
     serving = server(listening, clock=clock)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    end = time.monotonic() + 20
-    while not serving.started and time.monotonic() < end:
-        time.sleep(0.005)
-    assert serving.started
-    made = Practice(f"http://127.0.0.1:{listening.getsockname()[1]}", clock)
     try:
-        yield made
+        wait_for(lambda: serving.started)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        made.close()
         serving.should_exit = True
-        thread.join(20)
+        thread.join()
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Practice]:
+    """A sandbox of its own at noon of a Monday."""
+    clock = ManualClock(NOON_US)
+    with served(clock) as url:
+        made = Practice(url, clock)
+        yield made
+        made.close()

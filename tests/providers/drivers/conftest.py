@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +9,9 @@ import pytest
 
 from jackstop.clock import ManualClock, SystemClock
 from jackstop.providers.drivers.driver import Administration
-from jackstop.sandbox.server import listen, server
 from jackstop.secret import Secret
 from tests.sandbox.conftest import Running
-from tests.waiting import wait_for
+from tests.sandbox.practice import served
 
 _ADMIN_KEYS = {
     "openai": "sk-admin-practice-0123456789",
@@ -61,16 +59,8 @@ class Practice(Running):
 @pytest.fixture(scope="session")
 def _served() -> Iterator[Practice]:
     clock = ManualClock(SystemClock().now_us())
-    listening = listen(0)
-    serving = server(listening, clock=clock)
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        wait_for(lambda: serving.started)
-        yield Practice(f"http://127.0.0.1:{listening.getsockname()[1]}", clock)
-    finally:
-        serving.should_exit = True
-        thread.join()
+    with served(clock) as url:
+        yield Practice(url, clock)
 
 
 @pytest.fixture
