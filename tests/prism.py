@@ -9,20 +9,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.node import node, node_tool
+from tests.shared import shared
 
-SPECS = Path(__file__).parents[2] / "shared" / "specs"
 START_S = 120
 
 
 @contextlib.contextmanager
 def judge(name: str, upstream: str, log: Path) -> Iterator[str]:
     """The address of a Prism that passes on what the document allows, in both directions."""
-    spec = SPECS / name
-    if not spec.exists():
-        pytest.skip(f"{name} is not in ../shared/specs")
+    spec = shared(f"specs/{name}")
     prism = node_tool("@stoplight/prism-cli", "5.16.0")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

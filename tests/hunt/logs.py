@@ -7,7 +7,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import random
 import zipfile
 from pathlib import Path
@@ -15,14 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from jackstop.clock import US_PER_S
 from jackstop.hunt.intake.corpus import Corpus, Intake
 from jackstop.hunt.intake.inputs import inputs_of
 
 NOW_US = 1_795_435_200 * US_PER_S
-SHARED = Path(os.environ.get("JACKSTOP_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 
 
 def trail(number: int, **more: Any) -> dict[str, Any]:
@@ -124,14 +121,6 @@ def events_in(intake: Intake) -> list[dict[str, Any]]:
 def ids(events: list[dict[str, Any]]) -> list[str]:
     """The records' own ids."""
     return [event["raw_ref"].partition("#")[2] for event in events]
-
-
-def shared(name: str) -> Path:
-    """A folder of logs that others wrote."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"{name} is not in ../shared/data")
-    return path
 
 
 def astray(data: bytes, chance: random.Random) -> bytes:

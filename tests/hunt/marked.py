@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +25,7 @@ from tests.events.sources import (
     test_openai_usage,
     trail_samples,
 )
-from tests.hunt.logs import SHARED
+from tests.shared import DATA
 
 MARKER = "PlantedContentOf7f3aNobodyKeeps"
 """Stands in every prompt, completion, form text, body and query, and must be in nothing that reading leaves."""
@@ -204,7 +203,7 @@ def samples() -> dict[str, Samples]:
 def _real(pattern: str) -> list[Entry]:
     """Records of others' logs, none where the logs are not."""
     found: list[Entry] = []
-    for path in sorted(Path(SHARED).glob(pattern)):
+    for path in sorted(DATA.glob(pattern)):
         text = path.read_text(encoding="utf-8")
         try:
             held = json.loads(text)

@@ -6,15 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import openai
 import pytest
 
 from tests.providers.drivers.conftest import _served, practice  # noqa: F401 -- fixtures
+from tests.shared import shared
 
 KEY = "sk-admin-practice-0123456789"
-BEDROCK = Path(__file__).parents[3] / "shared" / "data" / "stratus" / "aws.impact.bedrock-invoke-model.json"
+BEDROCK = "data/stratus/aws.impact.bedrock-invoke-model.json"
 
 
 def assess(home, *options, **environment):
@@ -63,11 +63,9 @@ def test_the_admin_key_is_kept_nowhere(organisation, tmp_path):
 
 
 def test_logs_and_an_organisation_in_one_report(organisation, tmp_path):
-    if not BEDROCK.exists():
-        pytest.skip("../shared/data/stratus is not there")
     report = tmp_path / "look.html"
     ran = assess(
-        tmp_path / "home", BEDROCK, *organisation, "--format", "html", "--output", report, OPENAI_ADMIN_KEY=KEY
+        tmp_path / "home", shared(BEDROCK), *organisation, "--format", "html", "--output", report, OPENAI_ADMIN_KEY=KEY
     )
     assert ran.returncode == 0, ran.stderr
     page = report.read_text()

@@ -19,7 +19,8 @@ from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
 from jackstop.cli.main import main
 from tests.hunt.conftest import Hunter
-from tests.hunt.logs import document, lines, shared, trail
+from tests.hunt.logs import document, lines, trail
+from tests.shared import shared
 
 STOLEN = "arn:aws:iam::123456789012:user/stolen"
 
@@ -58,7 +59,7 @@ def stolen(logs: Path) -> Path:
 
 
 def test_a_published_detonation_is_found_and_told(hunt: Hunter) -> None:
-    path = shared("stratus") / "aws.impact.bedrock-invoke-model.json"
+    path = shared("data/stratus") / "aws.impact.bedrock-invoke-model.json"
     ran = hunt.json(path)
     (finding, *_) = ran.json["findings"]
     assert {"detection", "severity", "entity", "first_seen", "last_seen", "count", "evidence", "sources"} <= set(

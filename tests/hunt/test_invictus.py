@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tests.hunt.conftest import Hunter
-from tests.hunt.logs import shared
+from tests.shared import shared
 
 ATTACKER = "principal:arn:aws:iam::123837392027:user/bert-jan"
 
 
 def test_every_finding_in_the_lab_is_right(hunt: Hunter) -> None:
-    findings = hunt.json(shared("invictus_aws")).json["findings"]
+    findings = hunt.json(shared("data/invictus_aws")).json["findings"]
     by_name = {each["detection"]: each for each in findings}
     assert {(each["severity"], each["detection"], each["entity"], each["count"]) for each in findings} == {
         # 12:00:08 selectors of a trail are set to leave out management events; 12:08:04 two trails are deleted. Four
@@ -31,7 +31,7 @@ def test_every_finding_in_the_lab_is_right(hunt: Hunter) -> None:
 
 
 def test_nothing_is_found_in_what_an_older_lab_did_to_a_bucket(hunt: Hunter) -> None:
-    ran = hunt.json(shared("otrf_aws") / "ec2_proxy_s3_exfiltration_2020-09-14011940.json")
+    ran = hunt.json(shared("data/otrf_aws") / "ec2_proxy_s3_exfiltration_2020-09-14011940.json")
     # Stolen credentials of a machine read a bucket: not what these detections are for, and no model is near.
     assert ran.json["findings"] == []
     assert ran.json["counts"]["events"] == 103

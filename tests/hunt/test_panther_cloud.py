@@ -7,10 +7,8 @@ are compared, and each that differs stands in `DIFFERENCES` with the reason. Ski
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,8 +23,8 @@ from jackstop.events.analytics import HOUR_US
 from jackstop.events.schema import Event
 from jackstop.events.sources import in_files, source
 from jackstop.events.sources.entry import Origin, UnreadableEntry
+from tests.shared import shared
 
-DATA = Path(os.environ.get("JACKSTOP_SHARED") or Path(__file__).parents[3] / "shared") / "data" / "panther"
 ORIGIN = Origin("", "panther", 0, 1_795_435_200 * US_PER_S)
 FILES = {"azure_activity": "Azure_MonitorActivity", "gcp_audit": "GCP_AuditLog"}
 
@@ -86,9 +84,7 @@ class Sample(NamedTuple):
 
 @cache
 def samples(name: str) -> tuple[Sample, ...]:
-    path = DATA / f"{FILES[name]}.ndjson"
-    if not path.exists():
-        pytest.skip(f"{path.name} is not in ../shared/data/panther")
+    path = shared(f"data/panther/{FILES[name]}.ndjson")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return tuple(Sample(name, row["rule_id"], row["test"], row["expected"], row["log"]) for row in rows)
 

@@ -7,9 +7,7 @@ do not is listed with the reason too, so that nothing of theirs is left out unsa
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +17,9 @@ from jackstop.detections.engine import findings_of
 from jackstop.detections.testing import add_events, empty_tables
 from jackstop.events.sources import UNREADABLE, events_of
 from jackstop.events.sources.entry import Origin
+from tests.shared import DATA
 
-FOLDER = Path(os.environ.get("JACKSTOP_SHARED") or Path(__file__).parents[3] / "shared") / "data" / "panther"
+FOLDER = DATA / "panther"
 FILES = {"openai_audit": "OpenAI_Audit.ndjson", "anthropic_activity": "Anthropic_Activity.ndjson"}
 ORIGIN = Origin("main", "panther", 0, 1_900_000_000_000_000)
 

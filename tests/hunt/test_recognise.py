@@ -15,7 +15,8 @@ import pytest
 
 from jackstop.events import sources
 from jackstop.hunt.intake.recognise import recognise
-from tests.hunt.logs import as_csv, concatenated, document, ids, lines, openai_entry, pretty, shared, taken, trail
+from tests.hunt.logs import as_csv, concatenated, document, ids, lines, openai_entry, pretty, taken, trail
+from tests.shared import shared
 
 
 @pytest.mark.parametrize("written", [document, lines, pretty, concatenated])
@@ -124,7 +125,7 @@ def test_every_source_says_what_the_reader_must_know() -> None:
 
 
 def test_no_two_sources_claim_one_record() -> None:
-    panther = shared("panther")
+    panther = shared("data/panther")
     logs = [
         json.loads(line)["log"] for file in sorted(panther.glob("*.ndjson")) for line in file.read_text().splitlines()
     ]
@@ -135,7 +136,7 @@ def test_no_two_sources_claim_one_record() -> None:
 
 @pytest.mark.parametrize("folder", ["stratus", "invictus_aws"])
 def test_real_trails_are_read_to_the_last_record(folder: str, tmp_path: Path) -> None:
-    path = shared(folder)
+    path = shared(f"data/{folder}")
     found = [json.loads(file.read_bytes()) for file in path.glob("*.json")]
     count = sum(len(each["Records"] if isinstance(each, dict) else each) for each in found)
     intake, _ = taken(tmp_path / "corpus", path)
@@ -144,7 +145,7 @@ def test_real_trails_are_read_to_the_last_record(folder: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["OpenAI_Audit", "Anthropic_Activity"])
 def test_entries_of_providers_are_known_by_themselves(name: str, tmp_path: Path) -> None:
-    panther = shared("panther") / f"{name}.ndjson"
+    panther = shared("data/panther") / f"{name}.ndjson"
     logs = [json.loads(line)["log"] for line in panther.read_text().splitlines()]
     path = tmp_path / "feed"
     path.write_bytes(lines(logs))

@@ -11,8 +11,9 @@ import pytest
 from jackstop.clock import SystemClock
 from jackstop.sandbox.trails import write
 from tests.hunt.conftest import Hunter
-from tests.hunt.logs import document, shared, trail
+from tests.hunt.logs import document, trail
 from tests.hunt.planted import MARKER, RECORDS, plant
+from tests.shared import shared
 
 _VOID = {"meta", "br", "link", "hr", "img", "input"}
 
@@ -103,8 +104,8 @@ def test_a_report_of_nothing_found_says_so_and_what_could_not_be_seen(hunt: Hunt
 
 
 def test_a_published_detonation_is_reported(hunt: Hunter) -> None:
-    check(report(hunt, shared("stratus") / "aws.impact.bedrock-invoke-model.json"))
-    check(report(hunt, shared("invictus_aws")))
+    check(report(hunt, shared("data/stratus") / "aws.impact.bedrock-invoke-model.json"))
+    check(report(hunt, shared("data/invictus_aws")))
 
 
 def test_texts_of_logs_are_texts_in_the_report(hunt: Hunter, logs: Path) -> None:

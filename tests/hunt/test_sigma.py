@@ -22,8 +22,9 @@ from jackstop.hunt.sigma.fields import _AZURE, _CLOUDTRAIL, _GCP
 from jackstop.hunt.sigma.importing import Kept, import_files
 from jackstop.hunt.sigma.translate import Made, NotSaid, detections_of, files_of
 from jackstop.settings import Home
-from tests.hunt.logs import document, shared, taken, trail
+from tests.hunt.logs import document, taken, trail
 from tests.hunt.sigma_oracle import Oracle, condition_of, records_in
+from tests.shared import shared
 
 HEAD = """title: A rule
 id: 3f0f64f1-52ad-4d5b-8f57-5d8d4c1a1b01
@@ -144,7 +145,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
 
 @pytest.fixture(scope="module")
 def attacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    folders = [shared("stratus"), shared("invictus_aws")]
+    folders = [shared("data/stratus"), shared("data/invictus_aws")]
     looked = looked_at(tmp_path_factory.mktemp("attacks"), *folders)
     yield looked
     looked.engine.close()

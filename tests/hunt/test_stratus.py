@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.hunt.conftest import Hunter
-from tests.hunt.logs import shared
+from tests.shared import shared
 
 # Each file is of another account, as it was made anonymous; none has a history, so newcomers' findings are a step less.
 LAB = "arn:aws:iam::{}:user/christophe"
@@ -11,7 +11,7 @@ ROLE = "principal:arn:aws:iam::494659789341:role/test-role"
 
 
 def told(hunt: Hunter, *parts: str) -> dict[tuple[str, str, str], dict[str, object]]:
-    path = shared("stratus").joinpath(*parts)
+    path = shared("data/stratus").joinpath(*parts)
     findings = hunt.json(path).json["findings"]
     return {(each["severity"], each["detection"], each["entity"]): each["evidence"] for each in findings}
 

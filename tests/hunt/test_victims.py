@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -30,8 +29,8 @@ from jackstop.events.sources.anthropic_usage import read
 from jackstop.events.sources.entry import Origin
 from jackstop.events.usage import COLUMNS, SCHEMA
 from jackstop.hunt.engines.duckdb import DuckEngine
+from tests.shared import DATA, shared
 
-SHARED = Path(os.environ.get("JACKSTOP_SHARED") or Path(__file__).parents[3] / "shared")
 ATTACK = datetime(2026, 9, 6, tzinfo=UTC)
 SONNET = "claude-sonnet-4-5-20250929"
 NOW_US = from_datetime(ATTACK + timedelta(days=3))
@@ -162,7 +161,7 @@ def test_weeks_of_ordinary_use_are_silent(tmp_path: Path) -> None:
 
 def traces() -> Iterator[tuple[str, list[float]]]:
     """Requests by ten minutes over fourteen days, of clients that others recorded."""
-    for path in sorted((SHARED / "data" / "servegen").glob("chunk-*-trace.csv.gz")):
+    for path in sorted((DATA / "servegen").glob("chunk-*-trace.csv.gz")):
         with gzip.open(path, "rt") as lines:
             yield path.name.split("-")[1], [float(row[1] or 0) * 600 for row in csv.reader(lines)]
 
@@ -198,7 +197,6 @@ def recorded(*, release: bool) -> Iterator[dict[str, Any]]:
     ],
 )
 def test_what_recorded_use_gives(tmp_path: Path, *, release: bool, expected: dict[tuple[str, str], int]) -> None:
-    if not (SHARED / "data" / "servegen").is_dir():
-        pytest.skip("the recorded load is not there")
+    shared("data/servegen")
     found = hunted(recorded(release=release), tmp_path)
     assert Counter((each.detection, each.severity) for each in found) == expected

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import insert, update
 
 from jackstop.clock import to_datetime
 from jackstop.providers.drivers import bedrock
 from jackstop.store.tables import cases, credentials, findings, open_holds, responses, usage
 from tests.reconcile import trail
+from tests.shared import shared
 
 MINUTE = 60
-SHARED = Path(__file__).parents[3] / "shared"
 MARKER = "these words are content"
 
 
@@ -224,10 +222,7 @@ def test_usage_is_asked_for_the_same_place_as_without_a_log(cloud):
 
 def published(name: str) -> list[dict[str, Any]]:
     """A file of CloudTrail records that nobody here wrote."""
-    path = SHARED / "data" / "stratus" / name
-    if not path.exists():
-        pytest.skip(f"{name} is not in ../shared/data/stratus")
-    records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    records: list[dict[str, Any]] = json.loads(shared(f"data/stratus/{name}").read_text(encoding="utf-8"))
     return records
 
 

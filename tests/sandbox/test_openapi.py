@@ -7,17 +7,16 @@ import gzip
 import socket
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from tests.node import node, node_tool
+from tests.shared import shared
 
 pytestmark = pytest.mark.slow
 
-SPEC = Path(__file__).parents[3] / "shared" / "specs" / "openai.openapi.json.gz"
 START_S = 120
 TOOL: Any = {
     "name": "weather",
@@ -29,11 +28,10 @@ TOOL: Any = {
 @pytest.fixture(scope="module")
 def judged(_process, tmp_path_factory):
     """The address of a Prism that passes on what the document allows, in both directions."""
-    if not SPEC.exists():
-        pytest.skip("OpenAI's OpenAPI document is not in ../shared/specs")
+    spec = shared("specs/openai.openapi.json.gz")
     prism = node_tool("@stoplight/prism-cli", "5.16.0")
     folder = tmp_path_factory.mktemp("prism")
-    (folder / "openapi.json").write_bytes(gzip.decompress(SPEC.read_bytes()))
+    (folder / "openapi.json").write_bytes(gzip.decompress(spec.read_bytes()))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [node(), prism, "proxy", "--errors", "-h", "127.0.0.1", "-p", str(port)]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,21 +12,21 @@ import pytest
 from jackstop.events.schema import Event
 from jackstop.events.sources import cloudtrail
 from jackstop.events.sources.entry import Origin
+from tests.shared import DATA
 
-SHARED = Path(os.environ.get("JACKSTOP_SHARED") or Path(__file__).parents[4] / "shared") / "data"
 ORIGIN = Origin("", "trail.json.gz", 0, 1_800_000_000_000_000)
 
 
 def needs_shared() -> pytest.MarkDecorator:
     """Skips where the logs are not."""
-    return pytest.mark.skipif(not (SHARED / "stratus").is_dir(), reason="needs the logs in ../shared/data")
+    return pytest.mark.skipif(not (DATA / "stratus").is_dir(), reason="needs the logs in ../shared/data")
 
 
 @lru_cache
 def records(folder: str) -> list[dict[str, Any]]:
     """Every record of a folder's JSON files, in the order of their names."""
     found: list[dict[str, Any]] = []
-    for path in sorted((SHARED / folder).glob("*.json")):
+    for path in sorted((DATA / folder).glob("*.json")):
         text = path.read_text(encoding="utf-8")
         if folder == "otrf_aws":
             found += [json.loads(line) for line in text.splitlines() if line.strip()]

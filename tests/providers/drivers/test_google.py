@@ -6,7 +6,6 @@ import base64
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -19,8 +18,8 @@ from jackstop.providers.drivers.google_sa import DRIVER as ACCOUNTS
 from jackstop.providers.drivers.google_token import bearer
 from jackstop.secret import Secret
 from tests.providers.drivers.google_document import judge
+from tests.shared import shared
 
-SPECS = Path(__file__).parents[4] / "shared" / "specs"
 ADMIN = {"project": "sandbox", "service_account": "jackstop@sandbox.iam.gserviceaccount.com"}
 PLACE = {"project": "sandbox"}
 APP = {"project": "sandbox", "service_account": "app@sandbox.iam.gserviceaccount.com"}
@@ -239,9 +238,7 @@ def test_what_there_is_no_api_for_is_said(admin, driver, verb):
 
 @pytest.fixture(params=["google.apikeys.v2.json", "google.iam.v1.json"])
 def judged(request, practice):
-    if not (SPECS / request.param).exists():
-        pytest.skip(f"{request.param} is not in ../shared/specs")
-    with judge(SPECS / request.param, f"{practice.url}/google") as (url, violations):
+    with judge(shared(f"specs/{request.param}"), f"{practice.url}/google") as (url, violations):
         yield (KEYS, PLACE) if "apikeys" in request.param else (ACCOUNTS, APP), url, violations
 
 
