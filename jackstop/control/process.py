@@ -108,8 +108,7 @@ class Control:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Have every command imported and every statement of a grant compiled before anyone waits; leaves no trace."""
-        commands.names()
+        """Have every statement of a grant compiled before anyone waits; leaves no trace."""
         opening = leases.Opening(self.clock.now_us(), 0, frozen=False)
         with suppress(_Undone), self.store.begin() as conn:
             limit_id = conn.execute(
@@ -459,6 +458,8 @@ def main(ready_fd: int | None = None) -> int:
     settings = load(home)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home.create()
+    # Every command is imported now: once the control before this one is told to stop, the gates wait for the rest.
+    commands.names()
     with _turn(home, ready_fd) as held:
         if not held:
             raise UserError(f"another control uses {home.root}", "stop it, or set JACKSTOP_HOME to another folder")

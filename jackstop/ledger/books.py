@@ -17,7 +17,7 @@ from jackstop.gate.journal import Flooded, Held, Journal, JournalFull, Leased, R
 from jackstop.ledger import windows
 from jackstop.ledger.ramp import Ramp
 from jackstop.ledger.slices import Budget, Gauge, Limit, Path, Slice, queues, shares
-from jackstop.ledger.waiting import Waiter, budget_refusal, gauge_refusal
+from jackstop.ledger.waiting import Presence, Waiter, budget_refusal, gauge_refusal
 from jackstop.settings import Settings
 
 MAX_FLOOD_NETWORKS = 1024
@@ -75,6 +75,7 @@ class Books:
         self._settings = settings
         self._clock = clock
         self._send: Sender = _nowhere
+        self._presence = Presence(clock)
         self._limits: dict[int, Limit] = {}
         # Requests in `wait`. While there are none, nobody stands in any line.
         self._waiting = 0
@@ -143,7 +144,7 @@ class Books:
         return Hold(nusd, tokens, position, parts, gauges, observed, marker)
 
     async def wait(self, path: Path, nusd: int, tokens: int, context: HoldContext) -> Hold | Refused:
-        """Ask control for what is missing; at most `lease_wait_ms`, in a bounded queue."""
+        """Ask control for what is missing; at most `lease_wait_ms` from when it can hear, in a bounded queue."""
         gate = self._settings.gate
         if self._waiting >= gate.lease_queue:
             return Refused("lease", "too many requests wait for a lease", retry_after_s=1)
@@ -153,11 +154,8 @@ class Books:
         self._waiting += 1
         try:
             self._try(waiter)
-            async with asyncio.timeout(gate.lease_wait_ms / 1000):
-                return await waiter.future
-        except TimeoutError:
-            # The hold may have been taken in the very moment in which the time ran out.
-            if waiter.future.done() and not waiter.future.cancelled():
+            await self._presence.wait_for(waiter.future, gate.lease_wait_ms)
+            if waiter.future.done():
                 return waiter.future.result()
             waiter.late = True
             answer = self.reserve(path, nusd, tokens, context, waiter)
@@ -332,13 +330,17 @@ class Books:
     def connected(self, send: Sender) -> None:
         """Control is there: ask again for whatever waits."""
         self._send = send
+        self._presence.came()
         for limit in queues(self._limits):
             limit.asking = False
             if limit.waiters:
                 self._ask(limit)
 
     def disconnected(self) -> None:
+        """Control is away: whom only an observed limit held up need not wait for it."""
         self._send = _nowhere
+        self._presence.went()
+        self._serve([limit for limit in queues(self._limits) if limit.waiters])
 
     def shares(self) -> list[tuple[int, int]]:
         """Shares of rates and concurrency by limit, for the greeting to control."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from jackstop.clock import US_PER_S
+from jackstop.clock import US_PER_S, Clock
 from jackstop.control.protocol import Granted
 from jackstop.errors import Refused
 from jackstop.ledger.ramp import Ramp
@@ -14,6 +14,38 @@ from jackstop.money import format_usd
 
 if TYPE_CHECKING:
     from jackstop.ledger.books import Hold, HoldContext
+
+RETURN_US = 5 * US_PER_S
+"""How long after control went it may be expected back: a reload takes one second, a restart under load three."""
+
+
+class Presence:
+    """Whether control can hear a question: not while it is replaced, but then it is worth the wait."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._arrivals = 0
+        self._gone_us: int | None = None
+
+    def came(self) -> None:
+        self._gone_us = None
+        self._arrivals += 1
+
+    def went(self) -> None:
+        """Control is not there; said again, it is not there still."""
+        if self._gone_us is None:
+            self._gone_us = self._clock.boot_us()
+
+    async def wait_for(self, answer: asyncio.Future[Hold | Refused], wait_ms: int) -> None:
+        """Wait so long for an answer, and again where control came only meanwhile or is about to."""
+        while wait_ms > 0 and not answer.done():
+            arrivals = self._arrivals
+            await asyncio.wait((answer,), timeout=wait_ms / 1000)
+            if self._arrivals == arrivals and not self._is_expected():
+                return
+
+    def _is_expected(self) -> bool:
+        return self._gone_us is not None and self._clock.boot_us() - self._gone_us < RETURN_US
 
 
 class Waiter:

@@ -24,7 +24,6 @@ def test_control_away_is_hardly_noticed_and_nothing_goes_over(running):
     assert figures["requests with headroom"] > 200
 
 
-@pytest.mark.long  # where another test takes the cores meanwhile, a lease may come later than a request waits for it
 def test_everything_is_replaced_and_no_request_fails(running):
     figures = outages.replace_all(running, random.Random(1), 2)
     assert figures["failed"] == {}

@@ -116,10 +116,12 @@ async def test_a_need_that_fails_is_answered_all_the_same(store, tmp_path, monke
 
         with monkeypatch.context() as patch:
             patch.setattr(module.ledger, "grant", fail)
-            answer = await gate.hold(path, 50)
+            asking = asyncio.ensure_future(gate.hold(path, 50))
+            await asyncio.sleep(0)
+            await asyncio.gather(*gate.tasks, return_exceptions=True)
+            answer = await asking
             assert isinstance(answer, Refused)
             assert answer.reason == "lease"
-            await asyncio.gather(*gate.tasks, return_exceptions=True)
         assert isinstance(await gate.hold(path, 50), Hold)
 
 

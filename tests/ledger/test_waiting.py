@@ -6,10 +6,13 @@ import time
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from jackstop.clock import US_PER_S
 from jackstop.control.protocol import Granted
 from jackstop.errors import Refused
+from jackstop.keys.policy import LimitRow
 from jackstop.ledger import leases as ledger
 from jackstop.ledger.books import Hold, HoldContext, Short
+from jackstop.ledger.waiting import RETURN_US
 from jackstop.settings import GateSettings, Settings
 from tests.ledger.rig import NOON, Rig, usd
 
@@ -93,6 +96,79 @@ async def test_a_hold_taken_as_the_time_runs_out_is_not_lost(store, tmp_path):
             loop.call_soon(gate.books.granted, lease)
 
         loop.call_soon(until_both_are_due)
+        assert isinstance(await waiting, Hold)
+
+
+HASTY = Settings(gate=GateSettings(lease_wait_ms=1))
+"""So little time that whoever is refused at its end is refused before control is back."""
+
+
+async def waits(gate, need=100):
+    """A request that waits for its lease, and one beside it whose time runs out: so the first one's has, too."""
+    waiting = asyncio.ensure_future(gate.hold(gate.path(1), need))
+    await asyncio.wait((waiting,), timeout=10 * HASTY.gate.lease_wait_ms / 1000)
+    return waiting
+
+
+async def test_who_lacks_a_lease_while_control_is_replaced_waits_for_its_return(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 100)], settings=HASTY) as rig:
+        gate = rig.gate()
+        gate.books.disconnected()
+        waiting = await waits(gate)
+        assert not waiting.done()
+        assert rig.books_of(1) == []
+        connected_with_a_lease(gate)
+        assert isinstance(await waiting, Hold)
+
+
+async def test_who_waits_when_control_goes_waits_for_its_return(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 100)], settings=HASTY) as rig:
+        gate = rig.gate()
+        gate.books.connected(lambda message: True)
+        waiting = asyncio.ensure_future(gate.hold(gate.path(1), 100))
+        await asyncio.sleep(0)
+        gate.books.disconnected()
+        await asyncio.wait((waiting,), timeout=10 * HASTY.gate.lease_wait_ms / 1000)
+        assert not waiting.done()
+        connected_with_a_lease(gate)
+        assert isinstance(await waiting, Hold)
+
+
+def connected_with_a_lease(gate):
+    """Control is back, and answers at once: what it would do in a process of its own."""
+    window_us = gate.limits[1].at(gate.rig.clock.now_us()).window_us
+    gate.books.connected(lambda message: True)
+    gate.books.granted(Granted(1, window_us, 1, 100))
+
+
+async def test_a_control_that_came_back_has_as_long_to_answer_as_ever_and_no_longer(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 100)], settings=HASTY) as rig:
+        gate = rig.gate()
+        gate.books.disconnected()
+        waiting = await waits(gate)
+        gate.books.connected(lambda message: True)
+        refused(await waiting, "lease")
+
+
+async def test_a_control_that_stays_away_is_not_waited_for(store, tmp_path):
+    async with Rig(store, tmp_path, [usd(1, 100)], settings=HASTY) as rig:
+        gate = rig.gate()
+        gate.books.disconnected()
+        waiting = await waits(gate)
+        rig.clock.advance(RETURN_US / US_PER_S)
+        refused(await waiting, "lease")
+        gate.books.disconnected()
+        refused(await gate.hold(gate.path(1), 100), "lease")
+
+
+async def test_nobody_waits_for_an_observed_rate_while_control_is_replaced(store, tmp_path):
+    rate = LimitRow(1, "org", "rate", 5, per_s=1, mode="observe")
+    async with Rig(store, tmp_path, [rate], settings=HASTY) as rig:
+        gate = rig.gate()
+        gate.books.connected(lambda message: True)
+        waiting = asyncio.ensure_future(gate.hold(gate.path(1), 100))
+        await asyncio.sleep(0)
+        gate.books.disconnected()
         assert isinstance(await waiting, Hold)
 
 
