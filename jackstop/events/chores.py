@@ -1,4 +1,4 @@
-"""What the worker does beside: hourly the lake's upkeep, daily what was usual and the cost digest. In a thread."""
+"""What the worker does beside: hourly the lake's upkeep, daily what was usual, the cost digest and what hunts left."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from jackstop.events.lake import forget_old, positions_of
 from jackstop.events.reading import connect
 from jackstop.events.upkeep import tidy
 from jackstop.events.watch import Watch
+from jackstop.hunt import keeping
 from jackstop.settings import Home, Settings
 
 _INTERVAL_S = 5.0
@@ -44,6 +45,7 @@ class Chores:
         self._tidied_us = 0
         self._learned_us = 0
         self._asked_us = 0
+        self._swept_us = 0
         self._thread = threading.Thread(target=self._run, name="chores", daemon=True)
         self.written_us = 0
         """When the lake was last written to the journals' ends; set by whoever writes it."""
@@ -87,6 +89,9 @@ class Chores:
         if self._learned_us == day_us and now_us - self._asked_us >= MINUTE_US:
             send_if_due(self._ask, self._home.lake)
             self._asked_us = now_us
+        if now_us - self._swept_us >= DAY_US:
+            keeping.tidy(self._home, now_us, self._settings.lake.address_retention_days)
+            self._swept_us = now_us
 
     def _learn(self, day_us: int) -> None:
         usual = self._digests.stored(day_us)

@@ -16,8 +16,9 @@ import msgspec
 from jackstop.clock import Clock
 from jackstop.errors import UserError
 from jackstop.events.analytics import DAY_US
+from jackstop.hunt.keeping import FOLDER, ORGANISATIONS
 from jackstop.hunt.report.result import Result
-from jackstop.hunt.run import FOLDER, Asked, Hunt
+from jackstop.hunt.run import Asked, Hunt
 from jackstop.providers import organisations
 from jackstop.providers.drivers.driver import Administration
 from jackstop.providers.organisations import Gap, HeldKey, Organisation
@@ -101,7 +102,7 @@ def assess(
 
 
 def _folder(home: Home) -> Path:
-    folder = home.root / FOLDER / "organisations"
+    folder = home.root / FOLDER / ORGANISATIONS
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

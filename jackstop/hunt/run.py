@@ -19,6 +19,7 @@ from jackstop.hunt import activity, allow, coverage, gaps
 from jackstop.hunt.allow import Allowances, LeftOut
 from jackstop.hunt.coverage import Coverage, Seen
 from jackstop.hunt.engines import DetectionFailed, Engine
+from jackstop.hunt.keeping import FOLDER
 from jackstop.hunt.replay import LIVE, of_traffic, replayed
 from jackstop.hunt.report.result import Counts, Result, in_order
 from jackstop.hunt.tables import HAS_KEYS
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from jackstop.hunt.intake.progress import Progress
 
 ALLOW_FILE = "hunt-allow.toml"
-FOLDER = "hunts"
 AUTO = "auto"
 
 

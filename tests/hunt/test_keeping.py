@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jackstop.addresses.lookup import Lookup
+from jackstop.clock import ManualClock
 from jackstop.events import sources, usage
 from jackstop.events.analytics import DAY_US
+from jackstop.events.chores import Chores
+from jackstop.events.follow import Follow
 from jackstop.events.schema import Event
 from jackstop.events.sources.entry import Origin
+from jackstop.events.watch import Watch
 from jackstop.hunt.intake import parts
 from jackstop.hunt.intake.corpus import Corpus
 from jackstop.hunt.intake.inputs import inputs_of
+from jackstop.settings import Home, Settings
 from tests.hunt.logs import NOW_US, bucket_of_usage, document, events_in, ids, lines, taken, trail
 
 
@@ -48,6 +56,38 @@ def test_how_long_parts_are_kept_can_be_said(tmp_path: Path) -> None:
     taken(folder, logs / "0")
     with Corpus(folder, NOW_US + 3 * DAY_US, unused_days=3) as corpus:
         assert corpus.take_in(inputs_of([str(logs / "0")])).fresh == 1
+
+
+def chores_of(root: Path) -> tuple[Chores, Path]:
+    """The worker's chores in a home, and the folder of its hunts."""
+    home = Home(root)
+
+    def ask(command: str, args: dict[str, Any]) -> Any:
+        raise AssertionError(f"control was asked for {command}")
+
+    clock = ManualClock(NOW_US)
+    watch = Watch(home, Settings(), ask, Follow(home.journal, Lookup.load(home)), threading.Lock(), clock)
+    return Chores(home, Settings(), ask, watch, clock), root / "hunts"
+
+
+def test_the_worker_removes_what_no_hunt_asked_for(tmp_path: Path) -> None:
+    chores, folder = chores_of(tmp_path / "home")
+    chores.do(NOW_US)  # nobody has hunted here yet
+    assert not folder.exists()
+    taken(folder, two_logs(tmp_path / "logs"))
+    vendor = folder / "organisations" / "openai-audit_logs.jsonl"
+    vendor.parent.mkdir()
+    vendor.write_bytes(b"{}")
+    os.utime(vendor, ns=(NOW_US * 1_000, NOW_US * 1_000))
+    kept = held(folder)
+    chores.do(NOW_US + 89 * DAY_US)
+    assert (held(folder), vendor.exists()) == (kept, True)
+    with Corpus(folder, NOW_US):
+        chores.do(NOW_US + 90 * DAY_US)
+        assert (held(folder), vendor.exists()) == (kept, False)
+    chores.do(NOW_US + 91 * DAY_US)
+    assert held(folder) == []
+    assert not list(folder.glob("passing-*"))
 
 
 def test_what_was_read_of_a_file_goes_after_the_file(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ class Corpus:
         if source != AUTO and source not in sources.names():
             raise UserError(f"there is no source {source!r}", f"name one of: {', '.join(sources.names())}", 2)
         with self._alone():
-            self._sweep()
+            self.sweep()
             held = self._only({_identity(each, source) for each in inputs if not each.passes}, source)
             known = {reading.identity for each in held for reading in each.readings}
             tasks = [
@@ -196,8 +196,11 @@ class Corpus:
         finally:
             os.close(lock)
 
-    def _sweep(self) -> None:
-        """Remove what nobody reads again: parts replaced, unused or damaged, what a kill left, what other code made."""
+    def sweep(self) -> None:
+        """Remove what nobody reads again: parts replaced, unused or damaged, what a kill left, what other code made.
+
+        Nothing while another corpus of this folder is open.
+        """
         try:
             fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
