@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pyarrow as pa
 WRONG_OPTIMIZERS = "statistics_propagation"
 """DuckDB 2.0.0 takes `IS NULL` beside a condition on sums for false after a LEFT JOIN that finds nothing."""
 
+# DuckDB takes names for patterns: `a[1].parquet` would read `a1.parquet`, and `*.parquet` its neighbours.
+_PATTERN = re.compile(r"([*?\[])")
 _KINDS = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN"}
 
 
@@ -30,7 +33,7 @@ def connect(memory_mb: int, spill: Path | None = None) -> duckdb.DuckDBPyConnect
 
 def from_files(files: Iterable[Path], schema: pa.Schema) -> str:
     """What stands after FROM to read some files of a schema; of no files, no rows."""
-    names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    names = ", ".join("'" + _PATTERN.sub(r"[\1]", str(file)).replace("'", "''") + "'" for file in files)
     if names:
         return f"read_parquet([{names}], union_by_name = true)"
     columns = ", ".join(f"CAST(NULL AS {_KINDS[field.type]}) AS {field.name}" for field in schema)
