@@ -189,19 +189,28 @@ def about(detection: str) -> About:
 
 def next_steps(case_id: int, entity: str, detections: Sequence[str], *, unlawful: bool) -> list[str]:
     """What to do, most urgent first, each once."""
-    steps: list[str] = [*UNLAWFUL] if unlawful else []
+    lists: list[Sequence[str]] = [UNLAWFUL] if unlawful else []
     kind = entity.partition(":")[0]
     if kind == "credential":
-        steps += _CREDENTIAL
+        lists.append(_CREDENTIAL)
     elif kind in {"key", "owner"}:
-        for detection in detections:
-            if detection not in _OUR_OWN:
-                steps += _PLAYBOOK.get(detection, _KEY_T1)
-    for detection in detections:
-        steps += about(detection).what_to_do
-    steps.append("When it is over: `jackstop cases close {case} --verdict hijack`, `misuse` or `benign`.")
-    return _once(step.replace("{case}", str(case_id)) for step in steps)
+        lists += [_PLAYBOOK.get(detection, _KEY_T1) for detection in detections if detection not in _OUR_OWN]
+    lists += [about(detection).what_to_do for detection in detections]
+    closing = "When it is over: `jackstop cases close {case} --verdict hijack`, `misuse` or `benign`."
+    return [step.replace("{case}", str(case_id)) for step in (*in_one(lists), closing)]
 
 
-def _once(steps: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(steps))
+def in_one(lists: Iterable[Sequence[str]]) -> list[str]:
+    """Several lists of steps as one, each step once: in the order of the first, what only others have in its place.
+
+    A step goes before the one that follows it in its own list, so that what is done last stays last.
+    """
+    found: list[str] = []
+    for steps in lists:
+        place = len(found)
+        for step in reversed(tuple(dict.fromkeys(steps))):
+            if step in found:
+                place = found.index(step)
+            else:
+                found.insert(place, step)
+    return found

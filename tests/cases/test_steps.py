@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jackstop.cases.steps import UNLAWFUL, about, next_steps
+from jackstop.cases.steps import UNLAWFUL, about, in_one, next_steps
 from jackstop.detections.catalogue import shipped
 from tests.cases.desk import DAY_US, HOUR_US, Desk
 
@@ -32,6 +32,22 @@ def test_a_credential_has_steps_of_its_own() -> None:
 
 def test_unlawful_content_comes_first() -> None:
     assert next_steps(7, "key:k", ["resale_shape"], unlawful=True)[: len(UNLAWFUL)] == list(UNLAWFUL)
+
+
+def test_steps_of_several_lists_keep_their_order_and_the_last_stays_last() -> None:
+    assert in_one([["ask", "stop", "tell"], ["ask", "look", "tell"], ["renew", "look"]]) == [
+        *("ask", "stop", "renew", "look", "tell")
+    ]
+    assert in_one([["a", "b"], ["b", "a", "c"]]) == ["a", "b", "c"]
+    assert in_one([[], ["a", "a"]]) == ["a"]
+
+
+def test_a_case_with_the_cloud_is_opened_after_everything_else() -> None:
+    names = ("aws_logging_tampering", "aws_made_by_suspect", "aws_data_reached", "aws_committed_spend")
+    found = next_steps(7, "principal:p", names, unlawful=False)
+    assert found[0].startswith("Ask whoever")
+    assert found[-2].startswith("Open a case with AWS")
+    assert len(found) == len(set(found))
 
 
 def test_every_detection_is_told_by_its_title_and_its_own_steps() -> None:

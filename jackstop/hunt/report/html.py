@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from jackstop import __version__
 from jackstop.cases.finding import SEVERITIES
+from jackstop.cases.steps import in_one
 from jackstop.hunt.report import drawing, text
 from jackstop.hunt.report.result import Case, Result, counted
 
@@ -124,7 +125,7 @@ def _use(result: Result) -> str:
 
 
 def _steps(cases: list[Case]) -> list[tuple[str, int, list[str]]]:
-    """What to do, in order: the steps of the gravest case first, each once.
+    """What to do, in the order of the gravest case, each step once.
 
     Steps in a row that are about the same stand together: about whom, the number of the first, and the steps.
     """
@@ -133,8 +134,8 @@ def _steps(cases: list[Case]) -> list[tuple[str, int, list[str]]]:
         for step in case.steps:
             about.setdefault(step, []).append(case.entity)
     groups: list[tuple[str, int, list[str]]] = []
-    for number, (step, names) in enumerate(about.items(), 1):
-        whom = _whom(names, len(cases))
+    for number, step in enumerate(in_one(case.steps for case in cases), 1):
+        whom = _whom(about[step], len(cases))
         if not groups or groups[-1][0] != whom:
             groups.append((whom, number, []))
         groups[-1][2].append(step)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from jackstop.cases.finding import SEVERITIES, Finding
-from jackstop.cases.steps import About
+from jackstop.cases.steps import About, in_one
 from jackstop.hunt.activity import Activity
 from jackstop.hunt.allow import Allowance, LeftOut
 from jackstop.hunt.coverage import Coverage
@@ -81,9 +81,9 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def steps(self) -> list[str]:
-        """What to do, what the most severe findings ask for first; each step once."""
+        """What to do, in the order that the most severe findings ask for; each step once."""
         first = [step for each in self.findings for step in _first_steps(each)]
-        return list(dict.fromkeys([*first, *(step for sign in self.signs for step in sign.about.what_to_do)]))
+        return in_one([first, *(sign.about.what_to_do for sign in self.signs)])
 
 
 class Result(msgspec.Struct, frozen=True):
