@@ -163,6 +163,23 @@ def test_folders_are_walked_by_name_and_hidden_files_left_out(tmp_path: Path) ->
     assert found == ["a/3.json", "b/1.json", "b/2.json"]
 
 
+def test_a_link_to_a_folder_elsewhere_is_told_and_not_followed(tmp_path: Path) -> None:
+    for name in ("logs/here/a.json", "elsewhere/b.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"{}")
+    (tmp_path / "logs/linked").symlink_to("../elsewhere")
+    (tmp_path / "logs/again").symlink_to("here")
+    (tmp_path / "logs/up").symlink_to("..")
+    (tmp_path / "logs/nothing.json").symlink_to("gone.json")
+    found = {Path(each.name).name: each for each in inputs_of([str(tmp_path / "logs")])}
+    assert sorted(found) == ["a.json", "linked", "nothing.json", "up"]
+    for name, why in (("linked", "link to a folder"), ("up", "link to a folder"), ("nothing.json", "No such file")):
+        with pytest.raises(Unreadable, match=why):
+            list(members(found[name], lambda _: None))
+    both = inputs_of([str(tmp_path / "logs"), str(tmp_path / "logs/linked")])
+    assert [Path(each.name).name for each in both].count("b.json") == 1
+
+
 def test_bodies_of_invocations_are_no_logs(tmp_path: Path) -> None:
     logs = tmp_path / "BedrockModelInvocationLogs/us-east-1/2026/11/23/12"
     (logs / "data").mkdir(parents=True)

@@ -22,6 +22,7 @@ from jackstop.hunt.intake.unpack import Unpacking, is_bomb, packed_as
 
 STDIN = "-"
 _ZIP_DAMAGED = "its zip archive is damaged"
+_LINK = "link"
 _LAYERS = 4
 """How deep gz in zip in… is looked into: a file can be made that unpacks to itself for ever."""
 
@@ -120,6 +121,7 @@ def _errors() -> tuple[type[Exception], ...]:
 def inputs_of(paths: Sequence[str]) -> list[Input]:
     """Everything under the paths, each once, folders in the order of names; hidden files and bodies are left out.
 
+    A link to a folder is not followed; where that leaves something out, the link is there as what cannot be read.
     Raises UserError for a path that is not there.
     """
     found: dict[str, Input] = {}
@@ -147,9 +149,12 @@ def _under(path: Path) -> Iterator[Input]:
         return
     for folder, folders, files in os.walk(path, onerror=_refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for link in (Path(folder, name) for name in folders):
+            if link.is_symlink() and not link.resolve().is_relative_to(path.resolve()):
+                yield Input(_told(str(link)), str(link.absolute()), 0, _LINK)
         for name in sorted(files):
             file = Path(folder, name)
-            if not name.startswith(".") and file.is_file():
+            if not name.startswith(".") and (file.is_file() or file.is_symlink()):
                 yield _file(file)
 
 
@@ -189,6 +194,8 @@ def _opened(given: Input) -> Iterator[IO[bytes]]:
     with ExitStack() as stack:
         try:
             file: Any
+            if given.version == _LINK:
+                raise Unreadable("it is a link to a folder, which is not followed: name that folder beside this one")
             if given.place == STDIN:
                 file = sys.stdin.buffer
             elif given.place.startswith(bucket.SCHEME):
