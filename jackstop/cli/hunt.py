@@ -67,7 +67,7 @@ def register(commands: Subparsers) -> None:
         const=WATCH_S,
         help=f"go on as files are added, and look every so often (default: {WATCH_S}), until Ctrl-C",
     )
-    made.add_argument("--cases", action="store_true", help="also send findings to the running Jackstop, as cases")
+    made.add_argument("--cases", action="store_true", help="also send findings to the Jackstop of this home, as cases")
 
 
 def _seconds(text: str) -> int:
