@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import multiprocessing
@@ -404,3 +405,20 @@ def test_a_hunt_that_is_killed_leaves_nothing_half_and_no_process(tmp_path: Path
     assert 0 < intake.fresh < whole.fresh
     assert content(intake) == content(whole)
     assert len(set(ids(events))) == len(events) == 24_000
+
+
+def test_a_copy_of_a_log_without_ids_has_the_same_events(tmp_path: Path) -> None:
+    line = '203.0.113.9 - - [20/Nov/2026:10:00:00 +0000] "GET /v1/models HTTP/1.1" 200 12 "-" "curl/8"\n'
+    other = line.replace("203.0.113.9", "203.0.113.10")
+    (tmp_path / "access.log").write_text(line + line, encoding="ascii")
+    (tmp_path / "copy.log").write_text(line + line, encoding="ascii")
+    (tmp_path / "copy.log.gz").write_bytes(gzip.compress((line + line).encode()))
+    (tmp_path / "another.log").write_text(other + line, encoding="ascii")
+    found: dict[str, set[str]] = {}
+    for path in sorted(tmp_path.iterdir()):
+        folder = tmp_path / f".{path.name}"
+        with Corpus(folder, NOW_US) as corpus:
+            found[path.name] = set(ids(events_in(corpus.take_in(inputs_of([str(path)])))))
+    assert found["copy.log"] == found["copy.log.gz"] == found["access.log"]
+    assert len(found["access.log"]) == 2
+    assert not found["another.log"] & found["access.log"]

@@ -75,7 +75,7 @@ def read(entry: str, origin: Origin) -> Event:
     line = _parsed(entry.encode("utf-8", "replace").decode())
     path, _, query = line.target.partition("?")
     asked = asked_of(line.method, path)
-    event = made("access_log", line.request_id or digest(origin.ref, entry), line.ts, asked.action, origin)
+    event = made("access_log", line.request_id or digest(origin.own_place, entry), line.ts, asked.action, origin)
     event.request_id = kept(line.request_id)
     event.action_class, event.endpoint, event.markers = asked.action_class, asked.endpoint, asked.marker
     event.model_asked = event.model = kept(asked.model)

@@ -32,6 +32,7 @@ _SECRET = re.compile(r"\b(?:sk|xai|gsk|jsk)[-_][A-Za-z0-9_-]{20,}")
 class Origin(NamedTuple):
     """Where entries came from: the `account` that they are about, and the place of its log.
 
+    `place` is where an entry lies, told by what its file holds and not by its name, so that a copy has the same.
     `from_us` is from when on the reading counts, the same however often it is done, and `now_us` when it is done.
     """
 
@@ -39,6 +40,12 @@ class Origin(NamedTuple):
     ref: str
     from_us: int
     now_us: int
+    place: str = ""
+
+    @property
+    def own_place(self) -> str:
+        """What tells an entry from one that is alike elsewhere."""
+        return self.place or self.ref
 
 
 class UnreadableEntry(Exception):

@@ -6,6 +6,7 @@ it fails, go one by one.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections import Counter
@@ -150,6 +151,7 @@ class _Reader:
             self._reading.lake = True
             self._by_source.update(held)
         elif kind.source is not None:
+            self._origin = self._origin._replace(place=hashlib.blake2b(head, digest_size=16).hexdigest())
             counted = _Counted(member.stream)
             self._form(kind.form)(kind.source, counted, kind)
             self._reading.raw_bytes += counted.bytes
@@ -253,7 +255,7 @@ class _Reader:
             return
         origin = self._origin
         if found.cells is not None or hint.shape is str:
-            origin = origin._replace(ref=f"{origin.ref}:{found.line}")
+            origin = origin._replace(ref=f"{origin.ref}:{found.line}", place=f"{origin.place}:{found.line}")
         try:
             source, done = read(hint, found, origin, sure=self._forced is not None)
             if self._careful:
