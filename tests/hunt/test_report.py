@@ -138,3 +138,14 @@ def test_content_is_nowhere_afterwards(hunt: Hunter, logs: Path, tmp_path: Path)
     assert any(path.endswith(".parquet") for path in kept)
     for text in kept:
         assert MARKER.lower() not in text.lower()
+
+
+def test_cases_of_one_name_and_times_of_two_years_can_be_told_apart(hunt: Hunter) -> None:
+    folder = shared("stratus")
+    names = ("cloudtrail-stop", "cloudtrail-delete", "cloudtrail-event-selectors")
+    stopped = [folder / f"aws.defense-evasion.{name}.json" for name in names]
+    page = report(hunt, *stopped, shared("invictus_aws"))
+    check(page)
+    lanes = re.findall(r'class="label"[^>]*>([^<]*)<', page)
+    assert {"christophe 143434273843", "christophe 847129010505", "bert-jan"} <= set(lanes)
+    assert re.search(r'text-anchor="middle">20\d\d-\d\d-\d\d<', page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -25,10 +26,11 @@ _MOST_MARKS = 200
 _LABEL_CHARS = 36
 _SLIGHT = ("low", "info")
 _TICKS = 5
+_TICK_ROOM = 32
 _TICKS_US = (
     *(MINUTE_US, 2 * MINUTE_US, 5 * MINUTE_US, 10 * MINUTE_US, 30 * MINUTE_US),
     *(HOUR_US, 2 * HOUR_US, 3 * HOUR_US, 6 * HOUR_US, 12 * HOUR_US),
-    *(DAY_US, 2 * DAY_US, 7 * DAY_US, 14 * DAY_US, 30 * DAY_US, 90 * DAY_US, 365 * DAY_US),
+    *(DAY_US, 2 * DAY_US, 7 * DAY_US, 14 * DAY_US, 30 * DAY_US, 90 * DAY_US, 180 * DAY_US, 365 * DAY_US),
 )
 
 
@@ -115,10 +117,11 @@ def overview(cases: Sequence[Case]) -> Timeline:
     every = [each for shown in found.values() for each in shown]
     start, end = _padded(min(each.first_seen for each in every), max(each.last_seen for each in every))
     scale = (WIDTH - LABELS - 8) / (end - start)
+    named = Counter(_brief_name(case) for case in cases)
     lanes = tuple(
         Lane(
             number * LANE,
-            _short(case.entity.rpartition("/")[2]),
+            _short(_brief_name(case) if named[_brief_name(case)] == 1 else _full_name(case)),
             tuple(
                 _mark(LABELS, start, scale, each.first_seen, each.last_seen, each.severity, each.detection)
                 for each in found[case.entity][:_MOST_MARKS]
@@ -127,6 +130,15 @@ def overview(cases: Sequence[Case]) -> Timeline:
         for number, case in enumerate(cases)
     )
     return Timeline(len(lanes) * LANE, lanes, tuple(_ticks(start, end, LABELS, scale)), f"{len(cases)} cases over time")
+
+
+def _brief_name(case: Case) -> str:
+    return case.entity.rpartition("/")[2]
+
+
+def _full_name(case: Case) -> str:
+    """With its accounts, where another case has the same name."""
+    return " ".join((_brief_name(case), *case.accounts))
 
 
 def reach(spans: Sequence[Span]) -> Timeline | None:
@@ -247,11 +259,12 @@ def _nice(most: int) -> int:
 def _ticks(start: int, end: int, left: int, scale: float) -> Iterable[Tick]:
     step = next((each for each in _TICKS_US if (end - start) / each <= _TICKS), _TICKS_US[-1])
     at = start - start % step + step
+    year = 5 if _minute(start)[:4] == _minute(end)[:4] else 0
     while at < end:
         day, clock = _minute(at).split(" ")
-        label = day[5:] if step >= DAY_US else f"{day[5:]} {clock}" if end - start > DAY_US else clock
+        label = day[year:] if step >= DAY_US else f"{day[5:]} {clock}" if end - start > DAY_US else clock
         place = _tidy(left + (at - start) * scale)
-        if place < WIDTH - 24:
+        if place < WIDTH - _TICK_ROOM:
             yield Tick(place, label)
         at += step
 
