@@ -237,14 +237,18 @@ class _Line:
 
 def _watch(args: argparse.Namespace, session: Session, hunt: Hunt) -> int:
     """Look again as files are added; what is new or has become worse is told once. Ends with Ctrl-C, as it stands."""
+    from jackstop.hunt.report.text import missed_lines
     from jackstop.hunt.run import news
 
     status, line = 0, _Line()
     told: dict[str, Finding] = {}
+    missed: set[tuple[str, ...]] = set()
     try:
         for result in hunt.watch(args.paths, partial(_pause, args.watch), line):
             line.clear()
             status = result.status(args.fail_on)
+            for each in missed_lines(result, missed):
+                print(each, file=sys.stderr, flush=True)
             _tell(args, session, result, news(result, told))
     except KeyboardInterrupt:
         line.clear()

@@ -346,6 +346,26 @@ def test_a_watch_tells_each_finding_once_as_files_come(hunt: Hunter, logs: Path)
     assert {each["entity"] for each in told} == {f"principal:{STOLEN}"}
 
 
+@pytest.mark.slow
+def test_a_watch_says_once_what_it_could_not_see(hunt: Hunter, logs: Path) -> None:
+    (logs / "1.json").write_bytes(document([quiet(9)]))
+    (logs / "2.bin").write_bytes(b"\0\1\2")
+    with started(hunt, logs, "--watch", "1", "--json") as process:
+        assert process.stdout is not None
+        hidden = logs / ".3.json"
+        hidden.write_bytes(document([*theft(), {"eventVersion": "1.11", "eventSource": "s3.amazonaws.com"}]))
+        hidden.rename(logs / "3.json")
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    said = err.decode().splitlines()
+    assert sum("2.bin: not read: " in line for line in said) == 1, said
+    assert sum("3.json:" in line and "set aside: " in line for line in said) == 1, said
+    blind = [line for line in said if line.startswith("not seen: ")]
+    assert blind
+    assert len(set(blind)) == len(blind)
+
+
 # -- cases -----------------------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,22 @@ def told_lines(result: Result, fresh: Sequence[Finding]) -> Iterator[str]:
         yield "".join(char if char.isprintable() else "?" for char in line)
 
 
+def missed_lines(result: Result, told: set[tuple[str, ...]]) -> Iterator[str]:
+    """A line for each blind gap, file and record that could not be read and is not in `told`, which they enter."""
+    counts = result.counts
+    found: dict[tuple[str, ...], str] = {}
+    for gap in result.coverage.blind:
+        found[gap.name, gap.where] = f"not seen: {gap.name}: {gap.where}: {gap.missing}"
+    for file, why in counts.unknown:
+        found[file, why] = f"{file}: not read: {why}"
+    for each in counts.set_aside:
+        found[each.file, str(each.line), each.sha256] = f"{each.file}:{each.line}: set aside: {each.why}"
+    for key, line in found.items():
+        if key not in told:
+            yield "".join(char if char.isprintable() else "?" for char in line)
+    told |= found.keys()
+
+
 # -- cases -----------------------------------------------------------------------------------------------------------
 
 
