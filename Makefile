@@ -36,7 +36,9 @@ check: setup ## format, lint, types and the fast tests, in under a minute
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgres"
 
 # Those that start the whole program mostly wait for processes: two at a time, each file in one, the longest first.
+# Compiled before, since where Python may not write bytecode each of those processes would compile everything anew.
 test: setup ## the whole suite, in 15 minutes at most
+	@$(BIN)/python -m compileall -qq jackstop tests
 	@failed=0; \
 	$(BIN)/pytest -q -n auto -m "not slow" || failed=1; \
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not long" || failed=1; \
